@@ -1,0 +1,1 @@
+//! Journey 1, upload to case: receive, sniff, scan, store, match.

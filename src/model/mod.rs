@@ -1,0 +1,5 @@
+//! The domain without effects: no I/O, no async, no clock. Everything here is a value or a pure function.
+
+pub mod ids;
+pub mod judgement;
+pub mod phi;
