@@ -7,4 +7,5 @@ pub mod ids;
 pub mod judgement;
 pub mod matching;
 pub mod phi;
+pub mod reference;
 pub mod submission;

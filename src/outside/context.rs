@@ -2,7 +2,7 @@
 //! that a test can hold all of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use jiff::Timestamp;
 use rand::Rng;
@@ -51,6 +51,14 @@ impl Clock for ManualClock {
 #[derive(Clone)]
 pub struct Context {
     clock: Arc<dyn Clock>,
+    ids: Arc<IdSource>,
+}
+
+/// What tells ids made within one millisecond apart: the process, and a count that keeps them in the order in
+/// which they were made.
+struct IdSource {
+    process: [u8; 3],
+    made: AtomicU32,
 }
 
 impl Context {
@@ -61,7 +69,9 @@ impl Context {
 
     /// A context on a clock of the caller's.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
+        let mut process = [0u8; 3];
+        rand::rng().fill_bytes(&mut process);
+        Self { clock, ids: Arc::new(IdSource { process, made: AtomicU32::new(0) }) }
     }
 
     /// The instant now.
@@ -69,11 +79,14 @@ impl Context {
         self.clock.now()
     }
 
-    /// A fresh UUIDv7 as text (RFC 9562): its time part follows this context's clock.
+    /// A fresh UUIDv7 as text (RFC 9562, method 1): its time part follows this context's clock, and ids of one
+    /// process sort in the order they were made.
     pub fn new_id(&self) -> String {
         let millis = u64::try_from(self.now().as_millisecond()).unwrap_or(0);
         let mut random = [0u8; 10];
-        rand::rng().fill_bytes(&mut random);
+        random[..3].copy_from_slice(&self.ids.process);
+        random[3..7].copy_from_slice(&self.ids.made.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        rand::rng().fill_bytes(&mut random[7..]);
         uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().hyphenated().to_string()
     }
 

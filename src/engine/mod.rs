@@ -1,0 +1,1 @@
+//! Stages and work; it knows no documents.
