@@ -1,3 +1,4 @@
 //! The only door to clock, randomness, network, disk and child processes.
 
 pub mod context;
+pub mod objects;
