@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::db::events::{self, Seal};
 use crate::db::{Db, DbError, Stamp, leases};
 use crate::model::event::Event;
+use crate::model::ids::IdError;
 use crate::outside::objects::{ObjectKey, Objects};
 
 /// The key of the chain: 32 bytes that are never stored beside the events.
@@ -148,7 +149,7 @@ impl Sequencer {
 ///
 /// # Errors
 /// Never for this constant name.
-pub fn head_key() -> Result<ObjectKey, crate::outside::objects::ObjectError> {
+pub fn head_key() -> Result<ObjectKey, IdError> {
     ObjectKey::audit("head.json")
 }
 
@@ -169,9 +170,16 @@ pub fn digest(event: &Event, position: i64) -> String {
     hex::encode(Sha256::digest(fields.to_string().as_bytes()))
 }
 
+/// The key as HMAC pads it: to the block of SHA-256, 64 bytes (RFC 2104).
+fn block(key: &AuditKey) -> hmac::digest::Key<Hmac<Sha256>> {
+    let mut block = [0u8; 64];
+    block[..32].copy_from_slice(&key.0);
+    block.into()
+}
+
 /// The MAC of a batch: HMAC-SHA-256 over the MAC before, the first position and the digests.
 pub fn chain(key: &AuditKey, previous: &str, first_position: i64, digests: &[String]) -> String {
-    let mut mac = Hmac::<Sha256>::new(&key.0.into());
+    let mut mac = Hmac::<Sha256>::new(&block(key));
     mac.update(previous.as_bytes());
     mac.update(&first_position.to_be_bytes());
     for digest in digests {

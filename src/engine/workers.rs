@@ -12,6 +12,7 @@ use apalis_core::error::{BoxDynError, WorkerError};
 use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::worker::builder::WorkerBuilder;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{SinkExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -76,19 +77,23 @@ impl Engine {
         }
     }
 
-    async fn run_worker(&self, runner: Arc<dyn Runner>, policy: WorkPolicy) -> Result<(), WorkerError> {
+    fn run_worker(&self, runner: Arc<dyn Runner>, policy: WorkPolicy) -> BoxFuture<'static, Result<(), WorkerError>> {
         let places = Arc::new(Semaphore::new(policy.concurrency));
         let fetch = {
             let (engine, runner, policy) = (self.clone(), runner.clone(), policy.clone());
             move || engine.fetcher(runner.clone(), policy.clone(), places.clone())
         };
-        let backend = BackendBuilder::new()
+        let backend = match BackendBuilder::new()
             .database(())
             .fetcher(move |(), (), _| fetch())
             // Work is put by transactions, never by apalis.
-            .sink(|(), ()| futures::sink::drain::<Task<Arc<Held>>>().sink_map_err(BoxDynError::from))
+            .sink(|(), ()| futures::sink::drain::<Task<Arc<Held>>>().sink_map_err(|never| match never {}))
             .build()
-            .map_err(|e| WorkerError::StreamError(e.into()))?;
+        {
+            Ok(backend) => backend,
+            Err(error) => return Box::pin(async { Err(WorkerError::BackendError(error.into())) }),
+        };
+        let runner_name = runner.name();
         let engine = self.clone();
         let handler = move |held: Arc<Held>| {
             let (engine, runner, policy) = (engine.clone(), runner.clone(), policy.clone());
@@ -104,14 +109,13 @@ impl Engine {
             }
         };
         let stopped = self.clone();
-        WorkerBuilder::new(&format!("{}-{}", self.0.node, self.0.runners.len()))
+        let worker = WorkerBuilder::new(format!("{}/{}", self.0.node, runner_name).as_str())
             .backend(backend)
-            .build(handler)
-            .run_until(async move {
-                is_true(&stopped.0.stopping).await;
-                Ok::<(), WorkerError>(())
-            })
-            .await
+            .build(handler);
+        Box::pin(worker.run_until(async move {
+            is_true(&stopped.0.stopping).await;
+            Ok::<(), WorkerError>(())
+        }))
     }
 
     fn fetcher(
