@@ -3,6 +3,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use lettercase::outside::scanner::{Freshness, Scanner, ScannerError, Verdict};
 use sha2::{Digest, Sha256};
 
@@ -67,7 +68,12 @@ async fn new_signatures_are_loaded_while_it_runs_and_find_debians_samples() {
     assert_eq!(scan(&scanner, &program).await.verdict, Verdict::Clean);
 
     let hash = hex::encode(Sha256::digest(&program));
-    fs::write(world.system.path().join("site.hsb"), format!("{hash}:{}:Test.Program\n", program.len())).unwrap();
+    let text = format!("{hash}:{}:Test.Program\n", program.len());
+    let site = world.system.path().join("site.hsb");
+    fs::write(&site, text).unwrap();
+    // Local signatures are as old as their file, and the test's day is not the machine's.
+    let file = fs::File::options().write(true).open(&site).unwrap();
+    file.set_modified(now().into()).unwrap();
     let version = until("the new signatures are loaded", async || {
         scanner.ready(now()).await.ok().filter(|version| version.signatures.starts_with("local-"))
     })
@@ -86,6 +92,9 @@ async fn new_signatures_are_loaded_while_it_runs_and_find_debians_samples() {
     }
     assert!(count >= 40, "only {count} samples");
     assert!(missed.is_empty(), "{missed:?}");
+
+    let why = scanner.ready(now() + SignedDuration::from_hours(73)).await.unwrap_err().why;
+    assert!(why.contains("73 hours old"), "{why}");
     scanner.shutdown().await;
 }
 
