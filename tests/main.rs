@@ -1,1 +1,2 @@
 // One binary for all tests: see CONTRIBUTING.md.
+mod objects;
