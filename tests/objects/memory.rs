@@ -1,10 +1,8 @@
 //! A document is streamed: its size does not show in the memory of the process that stores or fetches it.
 
-use std::process::Stdio;
-
 use lettercase::model::ids::Sha256;
-use tokio::process::Command;
 
+use super::child::{self, given};
 use super::world::{S3s, Sample, incoming, open, s3_options};
 
 const SIZE: usize = 64 * 1024 * 1024;
@@ -19,18 +17,15 @@ async fn the_largest_document_passes_through_little_memory() {
     let server = S3s::start().await;
     let sample = Sample::of(SIZE);
     // A process of its own: the server and the sample are in this one's memory.
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "objects::memory::child_moves_a_document", "--ignored", "--nocapture"])
-        .env(ADDRESS, server.address.to_string())
-        .env(FILE, &sample.path)
-        .env(SHA256, sample.sha256.as_str())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
-    let out = String::from_utf8(child.stdout).unwrap();
-    assert!(child.status.success(), "{out}");
+    let out = child::run(
+        "memory::child_moves_a_document",
+        &[
+            (ADDRESS, &server.address.to_string()),
+            (FILE, sample.path.to_str().unwrap()),
+            (SHA256, sample.sha256.as_str()),
+        ],
+    )
+    .await;
     let grown = out.lines().find_map(|line| line.split_once("grown by kB: ")).unwrap().1;
     assert!(grown.trim().parse::<u64>().unwrap() < GROWTH_MAX_KB, "{grown} kB");
 }
@@ -39,7 +34,6 @@ async fn the_largest_document_passes_through_little_memory() {
 #[tokio::test]
 #[ignore = "a part of the_largest_document_passes_through_little_memory, which runs it"]
 async fn child_moves_a_document() {
-    let given = |name: &str| std::env::vars().find(|(key, _)| key == name).unwrap().1;
     let store = open(s3_options(given(ADDRESS).parse().unwrap())).await.unwrap();
     let (path, sha256) = (given(FILE), given(SHA256).parse::<Sha256>().unwrap());
     let dir = tempfile::tempdir().unwrap();

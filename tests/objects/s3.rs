@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lettercase::outside::objects::{ObjectError, S3Buckets, S3Credentials, S3Encryption, S3Options, Secret};
+use lettercase::outside::objects::{ObjectError, S3Credentials, S3Encryption, S3Options, Secret};
 use tokio::net::TcpListener;
 
+use super::child;
 use super::suite;
 use super::world::{S3s, Sample, cutting_proxy, incoming, open, s3_options};
 
@@ -69,10 +70,6 @@ async fn wrong_settings_are_told_apart_from_a_sick_server() {
     assert!(matches!(error, ObjectError::Denied(_)), "{error}");
     assert!(!format!("{error:?}").contains("wrong"));
 
-    let store = open(S3Options { buckets: S3Buckets::One("nowhere".into()), ..good() }).await.unwrap();
-    let error = store.check().await.unwrap_err();
-    assert!(!error.is_retryable(), "{error}");
-
     // This server knows no encryption and ignores that it was asked for.
     let store = open(S3Options { encryption: S3Encryption::Aes256, ..good() }).await.unwrap();
     let error = store.check().await.unwrap_err();
@@ -97,6 +94,37 @@ async fn the_secret_can_come_from_a_file() {
     std::fs::write(&path, "test-secret\n").unwrap();
     let credentials = S3Credentials::KeyFile { access_key_id: "test-key".into(), secret_access_key_path: path };
     open(S3Options { credentials, ..s3_options(server.address) }).await.unwrap().check().await.unwrap();
+}
+
+#[tokio::test]
+async fn credentials_and_region_can_come_from_the_environment() {
+    let server = S3s::start().await;
+    let endpoint = server.address.to_string();
+    let environment = [
+        ("LETTERCASE_TEST_S3", endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", "test-key"),
+        ("AWS_SECRET_ACCESS_KEY", "test-secret"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    child::run("s3::child_uses_the_chain", &environment).await;
+}
+
+/// Run by the test above in a process of its own.
+#[tokio::test]
+#[ignore = "a part of credentials_and_region_can_come_from_the_environment, which runs it"]
+async fn child_uses_the_chain() {
+    let options = s3_options(child::given("LETTERCASE_TEST_S3").parse().unwrap());
+    let store = open(S3Options { credentials: S3Credentials::Chain, region: None, ..options }).await.unwrap();
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_store_keeps_the_checksum_it_verified() {
+    let server = S3s::start().await;
+    let (store, sample, key) = (server.objects().await, Sample::of(1000), incoming());
+    sample.put(store.as_ref(), &key).await;
+    assert_eq!(store.head(&key).await.unwrap().unwrap().sha256, Some(sample.sha256));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! S3 with versions, tags and encryption, on a server that keeps them (it takes any bytes for any hash).
 
-use lettercase::outside::objects::{ObjectError, ObjectKey, S3Encryption, S3Options, Tag};
+use lettercase::outside::objects::{ObjectError, ObjectKey, S3Buckets, S3Encryption, S3Options, Tag};
 
 use super::suite;
 use super::world::{Moto, Sample, brand, content, incoming, open};
@@ -95,4 +95,12 @@ async fn a_deleted_object_leaves_no_version_behind() {
         assert_eq!((left.versions().len(), left.delete_markers().len()), (1, 0));
     }
     assert_eq!(store.get_bytes(&longer, 5).await.unwrap().unwrap(), b"stays");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_a_wrong_setting() {
+    let moto = Moto::start().await;
+    let store = open(S3Options { buckets: S3Buckets::One("nowhere".into()), ..moto.options() }).await.unwrap();
+    let error = store.check().await.unwrap_err();
+    assert!(matches!(error, ObjectError::Misconfigured(_)), "{error}");
 }
