@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::child;
 use super::suite;
-use super::world::{S3s, Sample, cutting_proxy, incoming, open, s3_options};
+use super::world::{S3s, Sample, cutting_proxy, incoming, open, s3_options, truncating_proxy};
 
 #[tokio::test]
 async fn the_s3_store_does_what_every_store_does() {
@@ -39,6 +39,19 @@ async fn a_put_cut_off_once_is_sent_again_from_its_beginning() {
     sample.put(store.as_ref(), &key).await;
     assert_eq!(cut.load(Ordering::SeqCst), 1);
     store.fetch(&key, None, &dir.path().join("x"), Some(&sample.sha256)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fetch_cut_off_leaves_no_file_and_can_be_tried_again() {
+    let server = S3s::start().await;
+    let store = open(s3_options(truncating_proxy(server.address, 500_000).await)).await.unwrap();
+    let (sample, key, dir) = (Sample::of(1_000_000), incoming(), tempfile::tempdir().unwrap());
+    sample.put(server.objects().await.as_ref(), &key).await;
+    for expect in [Some(&sample.sha256), None] {
+        let error = store.fetch(&key, None, &dir.path().join("x"), expect).await.unwrap_err();
+        assert!(matches!(error, ObjectError::Unavailable(_)) && error.is_retryable(), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -157,6 +157,27 @@ pub(super) async fn cutting_proxy(to: SocketAddr, cuts: usize, after_bytes: u64)
     (address, cut)
 }
 
+/// Stands before a server and ends every answer after `bytes`.
+pub(super) async fn truncating_proxy(to: SocketAddr, bytes: u64) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(to).await.unwrap();
+            tokio::spawn(async move {
+                let (mut up, mut down) = client.split();
+                let (answer, mut request) = server.split();
+                let mut answer = answer.take(bytes);
+                tokio::select! {
+                    _ = tokio::io::copy(&mut up, &mut request) => {}
+                    _ = tokio::io::copy(&mut answer, &mut down) => {}
+                }
+            });
+        }
+    });
+    address
+}
+
 /// `moto_server`, a process of its own: it keeps versions, tags and what encryption was asked for.
 pub(super) struct Moto {
     pub(super) address: SocketAddr,
