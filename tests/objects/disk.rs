@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lettercase::outside::objects::{self, FilesOptions, ObjectKey, Objects, ObjectsOptions, Tag};
 use tempfile::TempDir;
 
-use super::suite;
+use super::suite::{self, Server};
 use super::world::{Sample, brand, content, incoming};
 
 async fn open(root: &Path) -> Arc<dyn Objects> {
@@ -22,7 +22,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn the_disk_store_does_what_every_store_does() {
     let dir = TempDir::new().unwrap();
-    suite::all(open(&dir.path().join("objects")).await, true).await;
+    suite::all(open(&dir.path().join("objects")).await, Server { verifies: true, copies_whole: true }).await;
 }
 
 #[tokio::test]

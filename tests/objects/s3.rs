@@ -7,13 +7,13 @@ use lettercase::outside::objects::{ObjectError, S3Credentials, S3Encryption, S3O
 use tokio::net::TcpListener;
 
 use super::child;
-use super::suite;
+use super::suite::{self, Server};
 use super::world::{S3s, Sample, cutting_proxy, incoming, open, s3_options, truncating_proxy};
 
 #[tokio::test]
 async fn the_s3_store_does_what_every_store_does() {
     let server = S3s::start().await;
-    suite::all(server.objects().await, true).await;
+    suite::all(server.objects().await, Server { verifies: true, copies_whole: false }).await;
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 
 use lettercase::outside::objects::{ObjectError, ObjectKey, S3Buckets, S3Encryption, S3Options, Tag};
 
-use super::suite;
+use super::suite::{self, Server};
 use super::world::{Moto, Sample, brand, content, incoming, open};
 
 #[tokio::test]
 async fn the_s3_store_with_versions_does_what_every_store_does() {
     let moto = Moto::start().await;
-    suite::all(open(moto.options()).await.unwrap(), false).await;
+    suite::all(open(moto.options()).await.unwrap(), Server { verifies: false, copies_whole: true }).await;
 }
 
 #[tokio::test]

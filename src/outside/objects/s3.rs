@@ -349,11 +349,9 @@ impl Objects for S3Store {
         };
         match self.verify(to, version.as_deref(), &copied, size_bytes, sha256).await {
             Ok(()) => Ok(Stored { size_bytes, version: version.or(copied.version) }),
-            Err(error @ ObjectError::Mismatch(_)) => {
-                // Wrong bytes under a hash are worse than none.
-                self.delete(to).await?;
-                Err(error)
-            }
+            // The source was right, so copying again is. What lies there is not deleted: another copier of the
+            // same bytes may just have written it, and nothing points at it before a copy succeeds.
+            Err(ObjectError::Mismatch(trouble)) => Err(ObjectError::Unavailable(trouble)),
             Err(error) => Err(error),
         }
     }
