@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::error::{ObjectError, Trouble};
-use super::key::{ObjectKey, PROBE};
-use super::landing::{CHUNK_BYTES, Hasher, Landing, compare};
+use super::key::{ObjectKey, is_probe};
+use super::landing::{CHUNK_BYTES, Landing, compare, hash_of};
 use super::options::FilesOptions;
 use super::workdir::{Unfinished, Workdir, make_dir, sync_dir};
 use super::{ObjectMeta, Objects, Place, Stored, Tag, probe};
@@ -123,7 +123,8 @@ impl Objects for FileStore {
         let after = after.map(str::to_owned);
         self.run("list", move |disk| {
             let mut found = Vec::new();
-            walk(&disk.place(place), "", after.as_deref(), limit, &mut found)
+            let skip = |name: &str| is_probe(place, name);
+            walk(&disk.place(place), "", after.as_deref(), limit, &skip, &mut found)
                 .map_err(|e| ObjectError::disk("list", place, &e))?;
             Ok(found)
         })
@@ -340,23 +341,13 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn hash_of(file: &mut File) -> io::Result<(u64, String)> {
-    let mut hasher = Hasher::default();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(chunk.get(..read).unwrap_or_default()),
-        }
-    }
-}
-
 /// Collects names below `directory` in byte order, those behind `after`, until there are `limit`.
 fn walk(
     directory: &Path,
     prefix: &str,
     after: Option<&str>,
     limit: usize,
+    skip: &dyn Fn(&str) -> bool,
     found: &mut Vec<(String, u64)>,
 ) -> io::Result<()> {
     let mut entries = Vec::new();
@@ -370,7 +361,7 @@ fn walk(
         }
         // Behind the mark, or a directory that may hold names behind it.
         let wanted = after.is_none_or(|after| name.as_str() > after || (is_dir && after.starts_with(&name)));
-        if wanted && !name.starts_with(PROBE) {
+        if wanted && !skip(&name) {
             entries.push((name, entry.path()));
         }
     }
@@ -381,7 +372,7 @@ fn walk(
         }
         if name.ends_with('/') {
             // It may have gone since it was listed; so may an object.
-            absent(walk(&path, &name, after, limit, found))?;
+            absent(walk(&path, &name, after, limit, skip, found))?;
         } else if let Some(meta) = absent(fs::metadata(&path))? {
             found.push((name, meta.len()));
         }

@@ -6,8 +6,8 @@ use std::fmt;
 use super::Place;
 use crate::model::ids::{Brand, DocumentId, IdError, Sha256};
 
-/// What the names of readiness probes begin with. Listings leave them out: they are nobody's object.
-pub(super) const PROBE: &str = "probe-";
+/// What the names of readiness probes begin with.
+const PROBE: &str = "probe-";
 
 /// The key of an object: a place and a name below it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,11 @@ impl ObjectKey {
     }
 }
 
+/// Whether a name is a readiness probe's. Listings leave them out: they are nobody's object.
+pub(super) fn is_probe(place: Place, name: &str) -> bool {
+    place == Place::Incoming && name.starts_with(PROBE)
+}
+
 /// `brand/aa/bb/<sha256>`: two levels of 256 keep directories of the disk store small.
 fn addressed(brand: &Brand, sha256: &Sha256) -> String {
     let hash = sha256.as_str();
@@ -109,6 +114,12 @@ mod tests {
         let key = ObjectKey::content(&"acme".parse().unwrap(), &HASH.parse().unwrap());
         assert_eq!(key.to_string(), format!("content/acme/e3/b0/{HASH}"));
         assert_eq!(ObjectKey::from_name(Place::Content, key.name()), Ok(key));
+    }
+
+    #[test]
+    fn only_incoming_has_probes() {
+        assert!(is_probe(Place::Incoming, ObjectKey::probe(7).name()));
+        assert!(!is_probe(Place::Content, "probe-brand/e3/b0/x"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Where fetched bytes land: hashed on the way, and under their final name only when all of them are there
 //! and are the expected ones.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::Digest;
@@ -38,6 +39,18 @@ pub(super) fn sha256_of(bytes: &[u8]) -> String {
     hex::encode(sha2::Sha256::digest(bytes))
 }
 
+/// Reads a file to its end: size in bytes and SHA-256 in hexadecimal digits.
+pub(super) fn hash_of(file: &mut File) -> io::Result<(u64, String)> {
+    let mut hasher = Hasher::default();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(chunk.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
 /// Fails unless the bytes are of the expected size and hash.
 pub(super) fn compare(
     doing: &'static str,
@@ -68,7 +81,7 @@ impl Landing {
         let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // A directory of the caller's that is not there is his mistake, not a missing object.
         let file = NamedTempFile::new_in(directory).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => ObjectError::Misconfigured(Trouble::new("fetch", key, "no such directory")),
+            io::ErrorKind::NotFound => ObjectError::Misconfigured(Trouble::new("fetch", key, "no such directory")),
             _ => ObjectError::disk("fetch", key, &error),
         })?;
         Ok(Self { file, to: to.to_owned(), hasher: Hasher::default() })

@@ -22,6 +22,7 @@ mod probe;
 mod s3;
 mod s3_errors;
 mod s3_setup;
+mod s3_wire;
 mod workdir;
 
 use std::path::Path;

@@ -103,9 +103,9 @@ impl S3Buckets {
     }
 }
 
-/// Where credentials come from.
+/// Where credentials come from: `"chain"`, or `keys` or `key_file` with a key pair.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(tag = "from", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum S3Credentials {
     /// AWS's own chain: environment, profile files, web identity, container, instance.
     #[default]
@@ -126,10 +126,10 @@ pub enum S3Credentials {
     },
 }
 
-/// The encryption at rest asked for with each object. A store that does not confirm it is
+/// The encryption at rest asked for with each object: `"none"`, `"aes256"`, or `kms` with a key. A store that does not confirm it is
 /// [`super::ObjectError::Misconfigured`]: asking and not getting would look encrypted and not be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum S3Encryption {
     /// Nothing is asked for: the bucket's default or the server's disks do it.
     None,
@@ -217,7 +217,9 @@ mod tests {
             "kind = 'ftp'\nroot = '/x'",
             "kind = 's3'\nbuckets.one = 'docs'\nretries = 3",
             "kind = 's3'\nbuckets.each = { incoming = 'i', content = 'c', quarantine = 'q' }",
-            "kind = 's3'\nbuckets.one = 'docs'\nencryption = { kind = 'aes256', key_id = 'x' }",
+            "kind = 's3'\nbuckets.one = 'docs'\nencryption = 'rot13'",
+            "kind = 's3'\nbuckets.one = 'docs'\nencryption.kms = { key_id = 'x', region = 'y' }",
+            "kind = 's3'\nbuckets.one = 'docs'\ncredentials.keys = { access_key_id = 'x' }",
         ] {
             assert!(read(text).is_err(), "{text}");
         }
@@ -225,9 +227,10 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_print() {
-        let text = "kind = 's3'\nbuckets.one = 'docs'\n[credentials]\nfrom = 'keys'\naccess_key_id = 'AK'\n\
+        let text = "kind = 's3'\nbuckets.one = 'docs'\n[credentials.keys]\naccess_key_id = 'AK'\n\
                     secret_access_key = 'hush'";
         let options = read(text).unwrap();
         assert!(!format!("{options:?}").contains("hush"));
+        assert!(read(&text.replace("access_key_id", "id")).is_err_and(|error| !error.message().contains("hush")));
     }
 }

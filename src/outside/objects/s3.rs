@@ -10,25 +10,21 @@
 //! In a bucket with versions a plain delete only hides. A record that must be destroyed has to be destroyed,
 //! so all versions of the key go; a policy that forbids it is told as [`ObjectError::Denied`].
 
+use std::fs::File;
 use std::path::Path;
 
 use async_trait::async_trait;
-use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, MetadataDirective, ServerSideEncryption, TaggingDirective};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 use super::error::{ObjectError, Trouble};
-use super::key::{ObjectKey, PROBE};
-use super::landing::{CHUNK_BYTES, Hasher, Landing, compare, sha256_of};
+use super::key::{ObjectKey, is_probe};
+use super::landing::{CHUNK_BYTES, Hasher, Landing, compare, hash_of, sha256_of};
 use super::options::{S3Buckets, S3Encryption, S3Options};
 use super::s3_errors::told;
+use super::s3_wire::{PayloadHash, checksum, length, next, percent_encoded, pinning, recorded};
 use super::{ObjectMeta, Objects, Place, Stored, Tag, probe};
 use crate::model::ids::Sha256;
 
@@ -108,14 +104,15 @@ impl S3Store {
         size_bytes: u64,
         sha256: &str,
     ) -> Result<Stored, ObjectError> {
-        let digest = hex::decode(sha256).map_err(|error| ObjectError::Mismatch(Trouble::new("put", key, error)))?;
+        let checksum = checksum(sha256)
+            .ok_or_else(|| ObjectError::Mismatch(Trouble::new("put", key, "its SHA-256 is not hexadecimal")))?;
         let (encryption, encryption_key) = self.encryption();
         let done = client
             .put_object()
             .bucket(self.bucket(key))
             .key(self.full_name(key))
             .content_type("application/octet-stream")
-            .checksum_sha256(STANDARD.encode(digest))
+            .checksum_sha256(checksum)
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(encryption_key)
             .body(body)
@@ -253,6 +250,17 @@ impl S3Store {
     }
 }
 
+/// Size and hash of a file of ours.
+async fn hash_file(key: &ObjectKey, path: &Path) -> Result<(u64, String), ObjectError> {
+    let path = path.to_owned();
+    let hashed = tokio::task::spawn_blocking(move || hash_of(&mut File::open(path)?)).await;
+    match hashed {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(ObjectError::disk("put", key, &error)),
+        Err(error) => Err(ObjectError::Unavailable(Trouble::new("put", key, error))),
+    }
+}
+
 #[async_trait]
 impl Objects for S3Store {
     async fn put_file(
@@ -271,7 +279,15 @@ impl Objects for S3Store {
             .build()
             .await
             .map_err(|error| ObjectError::disk("put", key, &std::io::Error::other(error)))?;
-        self.put(&self.bulk, key, body, size_bytes, sha256.as_str()).await
+        match self.put(&self.bulk, key, body, size_bytes, sha256.as_str()).await {
+            // Not every server says why it refused a body. Wrong bytes stay wrong however often they are sent.
+            Err(error) if error.is_retryable() => {
+                let found = hash_file(key, path).await?;
+                compare("put", key, (found.0, &found.1), (size_bytes, sha256))?;
+                Err(error)
+            }
+            done => done,
+        }
     }
 
     async fn put_bytes(&self, key: &ObjectKey, bytes: Vec<u8>) -> Result<Stored, ObjectError> {
@@ -333,11 +349,9 @@ impl Objects for S3Store {
         };
         match self.verify(to, version.as_deref(), &copied, size_bytes, sha256).await {
             Ok(()) => Ok(Stored { size_bytes, version: version.or(copied.version) }),
-            Err(error @ ObjectError::Mismatch(_)) => {
-                // Wrong bytes under a hash are worse than none.
-                self.delete(to).await?;
-                Err(error)
-            }
+            // The source was right, so copying again is. What lies there is not deleted: another copier of the
+            // same bytes may just have written it, and nothing points at it before a copy succeeds.
+            Err(ObjectError::Mismatch(trouble)) => Err(ObjectError::Unavailable(trouble)),
             Err(error) => Err(error),
         }
     }
@@ -414,7 +428,7 @@ impl Objects for S3Store {
             for object in page.contents() {
                 let Some(name) = object.key().and_then(|key| key.strip_prefix(&prefix)) else { continue };
                 last = Some(name.to_owned());
-                if !name.starts_with(PROBE) {
+                if !is_probe(place, name) {
                     found.push((name.to_owned(), length("list", place, object.size())?));
                 }
             }
@@ -429,68 +443,4 @@ impl Objects for S3Store {
     async fn check(&self) -> Result<(), ObjectError> {
         probe::run(self).await
     }
-}
-
-/// Signs the payload by its known hash, so that a streamed body is covered by the signature like one in memory.
-#[derive(Debug)]
-struct PayloadHash(String);
-
-impl Intercept for PayloadHash {
-    fn name(&self) -> &'static str {
-        "PayloadHash"
-    }
-
-    fn modify_before_signing(
-        &self,
-        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.clone()));
-        Ok(())
-    }
-}
-
-/// The next bytes of a body. Breaking off is the connection's or the server's failure.
-async fn next(
-    body: &mut ByteStream,
-    doing: &'static str,
-    key: &ObjectKey,
-) -> Result<Option<bytes::Bytes>, ObjectError> {
-    match body.next().await {
-        None => Ok(None),
-        Some(Ok(bytes)) => Ok(Some(bytes)),
-        Some(Err(error)) => {
-            Err(ObjectError::Unavailable(Trouble::new(doing, key, aws_sdk_s3::error::DisplayErrorContext(&error))))
-        }
-    }
-}
-
-/// A version id that pins bytes. `null` is the one of buckets without versions and can be written over.
-fn pinning(version: Option<&str>) -> Option<String> {
-    version.filter(|version| *version != "null").map(str::to_owned)
-}
-
-/// The SHA-256 a store recorded. Of an object uploaded in parts it is a hash of hashes and of no use.
-fn recorded(base64: &str) -> Option<Sha256> {
-    hex::encode(STANDARD.decode(base64).ok()?).parse().ok()
-}
-
-fn length(doing: &'static str, on: impl std::fmt::Display, bytes: Option<i64>) -> Result<u64, ObjectError> {
-    bytes
-        .and_then(|bytes| u64::try_from(bytes).ok())
-        .ok_or_else(|| ObjectError::Unavailable(Trouble::new(doing, on, "the answer has no length")))
-}
-
-/// Percent-encoding of all but unreserved characters (RFC 3986, section 2.3).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
