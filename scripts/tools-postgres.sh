@@ -48,6 +48,8 @@ if [ -z "$home" ]; then
     # The metapackage knows which version this Debian has.
     "$top/scripts/unpack-debs.sh" "$root" postgresql 'postgresql-[0-9]*' 'postgresql-client-[0-9]*'
     home=$(newest "$root")
+    # Its just-in-time compiler wants LLVM, which is not unpacked: without this file PostgreSQL does without.
+    rm -f "${home%/bin}/lib/llvmjit.so"
 fi
 reachable "$home/postgres" || { echo "tools-postgres: $home/postgres can't be run" >&2; exit 1; }
 
