@@ -129,8 +129,10 @@ component() { # CHECK WHAT SCRIPT [ARGUMENT...]
         lack "$what"
     fi
 }
-component have_clamav "ClamAV" scripts/tools-clamav.sh
-if [ "$purpose" = test ]; then
+if [ "$purpose" = demo ]; then
+    component have_clamav "ClamAV" scripts/tools-clamav.sh
+else
+    component have_clamav "ClamAV" scripts/tools-clamav.sh --testfiles
     component have_postgres "PostgreSQL" scripts/tools-postgres.sh
     component have_moto "object-store mock" scripts/tools-moto.sh
 fi
