@@ -36,37 +36,12 @@ if works && samples_there; then
   exit 0
 fi
 
-for tool in apt-get dpkg-deb; do
-  command -v "$tool" >/dev/null || {
-    echo "$0: $tool is missing: this needs Debian or Ubuntu; elsewhere install clamd and clamdscan yourself and put them on PATH" >&2
-    exit 1
-  }
-done
-
 wanted=()
 # What the machine already has is used from there: a second copy would only drift from it.
 if command -v clamd >/dev/null && command -v clamdscan >/dev/null; then :; else wanted+=(clamav-daemon clamdscan); fi
 [ "$testfiles" = no ] || wanted+=(clamav-testfiles)
-
-# The packages and those of their dependencies that are not installed. The updater, log rotation and the
-# packages' own set-up belong to a service, and none is set up here.
-resolve() {
-  apt-get --simulate --no-install-recommends -o Debug::NoLocking=1 install "${wanted[@]}" |
-    awk '$1 == "Inst" && $2 !~ /^(clamav-freshclam|logrotate|libpopt0)$/ { print $2 }'
-}
-
 if [ "${#wanted[@]}" -gt 0 ]; then
-  if ! packages="$(resolve)" || [ -z "$packages" ]; then
-    # The lists may be missing (fresh image) or something is half installed: name what is needed outright.
-    if [ "$(id -u)" = 0 ]; then apt-get -qq update && packages="$(resolve)"; fi
-  fi
-  [ -n "${packages:-}" ] || { echo "$0: apt can't resolve ${wanted[*]}; run 'apt-get update' as root and try again" >&2; exit 1; }
-  work="$(mktemp -d "$dest/clamav.XXXXXX")"
-  trap 'rm -rf "$work"' EXIT
-  # apt downloads as its own user where it may not write here; that works too, but warns.
-  (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download $packages)
-  mkdir -p "$root"
-  for deb in "$work"/*.deb; do dpkg-deb -x "$deb" "$root"; done
+  "$(dirname "${BASH_SOURCE[0]}")/unpack-debs.sh" "$root" "${wanted[@]}"
 fi
 
 wrap() { # name, path inside the package

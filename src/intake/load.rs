@@ -71,7 +71,7 @@ type Row = (u64, Result<Record, String>);
 ///
 /// # Errors
 /// See [`LoadError`]; bad rows are no error.
-pub async fn load<R: Read + Send>(
+pub async fn load<R: Read + Send + 'static>(
     db: &Db,
     stamp: Stamp<'_>,
     kind: ReferenceKind,

@@ -134,6 +134,11 @@ impl IntakePlan {
                 "[scan] max_file_bytes is under the largest [limits] file_bytes: bytes would go unscanned".into(),
             ));
         }
+        if self.sniff.entry_bytes > self.scan.max_file_bytes {
+            return Err(PlanError::Unusable(
+                "[sniff] entry_bytes is over [scan] max_file_bytes: the scanner would read a member only so far".into(),
+            ));
+        }
         if self.r#match.accept_bits <= self.r#match.propose_bits {
             return Err(PlanError::Unusable("[match] accept_bits must be over propose_bits".into()));
         }

@@ -172,7 +172,7 @@ impl Intake {
     async fn rescan_content(&self, stamp: Stamp<'_>, content: &Content) -> Result<bool, StageError> {
         let Content { brand, sha256, size_bytes, .. } = content;
         let file = self.content_of(brand, sha256, content.version_id.as_deref()).await?;
-        let scanned = self.scanner.scan(file, 0, *size_bytes).await;
+        let scanned = self.scanner.scan(self.ctx.now(), file, 0, *size_bytes).await;
         let Some(by) = scanned.by else {
             return Err(StageError::Retry { why: "no scanner".into() });
         };

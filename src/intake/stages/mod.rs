@@ -113,7 +113,7 @@ impl Intake {
     }
 
     /// The bytes of judged clean content, as a file of this node that is gone when dropped.
-    async fn content_of(&self, brand: &Brand, sha256: &Sha256, version: Option<&str>) -> Result<File, StageError> {
+    pub(crate) async fn content_of(&self, brand: &Brand, sha256: &Sha256, version: Option<&str>) -> Result<File, StageError> {
         let scratch = tempfile::NamedTempFile::new_in(self.spool.dir())
             .map_err(|error| StageError::Retry { why: format!("can't make a spool file: {}", error.kind()) })?;
         self.objects

@@ -1,0 +1,1 @@
+"""Parts of samples/make.py: who is who (world), pages (paper), office files (office), scans and pictures (pictures)."""
