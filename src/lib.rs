@@ -4,11 +4,19 @@
 //! test that holds it).
 
 pub mod model;
-pub mod outside;
 
 pub mod db;
+pub mod outside;
 
 pub mod engine;
 
 pub mod cases;
 pub mod intake;
+
+pub mod http;
+
+pub mod settings;
+
+pub mod app;
+
+pub mod cli;

@@ -1,0 +1,229 @@
+//! Puts the parts together from the settings: the one place that knows all of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::cases::Cases;
+use crate::db::{Db, DbError, set_installation};
+use crate::engine::audit::{self, Report};
+use crate::engine::plan::PlanError;
+use crate::engine::sequencer::{AuditKey, Head, Sequencer, head_key};
+use crate::engine::{Engine, Parts};
+use crate::intake::plan::IntakePlan;
+use crate::intake::{Intake, stages};
+use crate::outside::context::Context;
+use crate::outside::extract::Extract;
+use crate::outside::objects::{self, ObjectError, Objects};
+use crate::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError};
+use crate::outside::spool::Spool;
+use crate::settings::{ScannerUse, Settings};
+
+/// Why the program can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A plan can't be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The database can't be used.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The object store can't be used.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    /// There is no scanner.
+    #[error(transparent)]
+    Scanner(#[from] ScannerError),
+    /// A file or directory of ours can't be used.
+    #[error("can't {doing} {path}: {source}")]
+    Disk {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The audit key's file does not hold a key.
+    #[error("{0} must hold 64 hexadecimal digits, the key of the audit chain")]
+    AuditKey(PathBuf),
+}
+
+/// The program's parts, put together.
+#[derive(Clone)]
+pub struct App {
+    /// The settings it was made from.
+    pub settings: Arc<Settings>,
+    /// The intake journey.
+    pub intake: Intake,
+    /// The engine over all stages.
+    pub engine: Engine,
+    /// The key of the audit chain.
+    pub audit_key: AuditKey,
+    /// The hash of the plan this node runs.
+    pub plan_hash: String,
+}
+
+/// The database, opened and brought up where it is this node's own.
+///
+/// # Errors
+/// When it can't be opened, or a shared one has not been migrated.
+pub async fn open_db(settings: &Settings) -> Result<Db, StartError> {
+    make_dir(&settings.data_dir)?;
+    let db = Db::open(&settings.database_url()).await?;
+    if settings.is_shared() {
+        db.check_schema().await?;
+    } else {
+        db.migrate().await?;
+    }
+    Ok(db)
+}
+
+/// The scanner as the settings want it.
+///
+/// # Errors
+/// When there is none.
+pub async fn open_scanner(settings: &Settings, plan: &IntakePlan) -> Result<Scanner, StartError> {
+    let fresh = match settings.scanner.allow_test_signatures {
+        true => Freshness::TestSignaturesAllowed,
+        false => Freshness::Required,
+    };
+    Ok(match &settings.scanner.run_by {
+        ScannerUse::Endpoints(endpoints) => Scanner::pool(endpoints.clone(), plan.scan.clone(), fresh)?,
+        ScannerUse::Managed => {
+            let mut options = ManagedOptions { clamd: settings.scanner.clamd.clone(), ..ManagedOptions::default() };
+            if let Some(directories) = &settings.scanner.signature_directories {
+                options.signature_directories.clone_from(directories);
+            }
+            Scanner::start_managed(&options, plan.scan.clone(), fresh).await?
+        }
+    })
+}
+
+/// This program's own file, for the children it runs.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn own_exe() -> Result<PathBuf, StartError> {
+    std::env::current_exe().map_err(|source| StartError::Disk { doing: "find", path: "lettercase".into(), source })
+}
+
+impl App {
+    /// Puts the parts together on the machine's clock.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
+        let db = open_db(&settings).await?;
+        let scanner = open_scanner(&settings, &loaded.plan).await?;
+        Self::assemble(settings, loaded.plan, loaded.hash, db, scanner, Context::system(), own_exe()?).await
+    }
+
+    /// Puts the parts together from a database, a scanner and a context of the caller's; `exe` is this
+    /// program's file.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn assemble(
+        settings: Settings,
+        plan: IntakePlan,
+        plan_hash: String,
+        db: Db,
+        scanner: Scanner,
+        ctx: Context,
+        exe: PathBuf,
+    ) -> Result<Self, StartError> {
+        make_dir(&settings.data_dir)?;
+        let audit_key = audit_key(&settings, &ctx)?;
+        let objects: Arc<dyn Objects> = objects::open(&settings.objects_options()).await?;
+        let spool_dir = settings.data_dir.join("spool").join(&settings.node);
+        let spool = Spool::open(&spool_dir)
+            .await
+            .map_err(|source| StartError::Disk { doing: "open the spool", path: spool_dir.clone(), source })?;
+        let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
+        tell_plan(&db, &settings.node, &plan_hash).await?;
+        let policies = plan.work.clone();
+        let intake = Intake {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            node: settings.node.clone(),
+            plan: Arc::new(plan),
+            objects: objects.clone(),
+            spool,
+            extract,
+            scanner,
+        };
+        let engine = Engine::new(Parts {
+            db,
+            node: settings.node.clone(),
+            chains: stages::chains(&intake),
+            policies,
+            readers: vec![Arc::new(Cases)],
+            sequencer: Sequencer::new(audit_key.clone(), objects, ctx.new_id()),
+            ctx,
+        })?;
+        Ok(Self { settings: Arc::new(settings), intake, engine, audit_key, plan_hash })
+    }
+
+    /// Verifies the chain of events against the head kept outside the database.
+    ///
+    /// # Errors
+    /// When the database or the store can't be read.
+    pub async fn verify_audit(&self) -> Result<Report, StartError> {
+        Ok(verify_audit(&self.intake.db, self.intake.objects.as_ref(), &self.audit_key).await?)
+    }
+
+    /// Ends what the program started.
+    pub async fn shutdown(&self) {
+        self.intake.scanner.shutdown().await;
+        self.intake.db.close().await;
+    }
+}
+
+async fn verify_audit(db: &Db, objects: &dyn Objects, key: &AuditKey) -> Result<Report, StartError> {
+    let head = match head_key() {
+        Ok(name) => objects.get_bytes(&name, 4096).await?,
+        Err(_) => None,
+    };
+    let head: Option<Head> = head.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(audit::verify(db, key, head.as_ref()).await?)
+}
+
+/// Keeps the hash of this node's plan where all nodes see it: differing ones raise an alarm.
+async fn tell_plan(db: &Db, node: &str, hash: &str) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    set_installation(&mut tx, &format!("plan.{node}"), hash).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn audit_key(settings: &Settings, ctx: &Context) -> Result<AuditKey, StartError> {
+    let path = settings.audit_key_file.clone().unwrap_or_else(|| settings.data_dir.join("audit.key"));
+    let trouble = |doing, source| StartError::Disk { doing, path: path.clone(), source };
+    if settings.audit_key_file.is_none() && !path.exists() {
+        let key = hex::encode(ctx.secret_bytes());
+        write_secret(&path, &key).map_err(|source| trouble("make the audit key", source))?;
+    }
+    let text = std::fs::read_to_string(&path).map_err(|source| trouble("read the audit key", source))?;
+    let bytes = hex::decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(AuditKey).ok_or(StartError::AuditKey(path))
+}
+
+fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn make_dir(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StartError::Disk { doing: "make the directory", path: path.to_owned(), source })
+}

@@ -1,0 +1,78 @@
+//! Files of a submission: one by one as raw bodies, or several in one multipart.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::multipart::MultipartError;
+use axum::extract::{Multipart, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use futures::StreamExt;
+
+use super::submissions::parse;
+use super::{ACTOR, Api};
+use crate::http::errors::Problem;
+use crate::intake::receive::{Arriving, Receipt};
+use crate::model::document::FileName;
+
+/// `PUT /v1/submissions/{id}/files/{name}`: the body is the file.
+pub async fn raw(
+    State(api): State<Api>,
+    Path((id, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<impl IntoResponse, Problem> {
+    let submission = parse(&id)?;
+    let file_name = file_name(&name)?;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok());
+    let arriving = Arriving {
+        submission: &submission,
+        file_name: &file_name,
+        announced_bytes: announced,
+        received_at: None,
+        actor: ACTOR,
+    };
+    let receipt = api.intake.receive(arriving, body.into_data_stream()).await?;
+    api.engine.wake();
+    Ok((StatusCode::CREATED, Json(receipt)))
+}
+
+/// `POST /v1/submissions/{id}/files`: each part with a file name is a file. What was taken before a part was
+/// refused stays taken.
+pub async fn multipart(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    mut parts: Multipart,
+) -> Result<impl IntoResponse, Problem> {
+    let submission = parse(&id)?;
+    let mut receipts: Vec<Receipt> = Vec::new();
+    while let Some(part) = parts.next_field().await.map_err(|error| bad_multipart(&error))? {
+        let Some(name) = part.file_name().map(ToOwned::to_owned) else { continue };
+        let file_name = file_name(&name)?;
+        let arriving = Arriving {
+            submission: &submission,
+            file_name: &file_name,
+            announced_bytes: None,
+            received_at: None,
+            actor: ACTOR,
+        };
+        let receipt = api.intake.receive(arriving, part.map(|chunk| chunk).boxed()).await?;
+        api.engine.wake();
+        receipts.push(receipt);
+    }
+    if receipts.is_empty() {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "no_files",
+            "no part of the multipart body is a file; give each file's part a filename",
+        ));
+    }
+    Ok((StatusCode::CREATED, Json(receipts)))
+}
+
+fn file_name(raw: &str) -> Result<FileName, Problem> {
+    FileName::new(raw).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_file_name", error.to_string()))
+}
+
+fn bad_multipart(error: &MultipartError) -> Problem {
+    Problem::new(error.status(), "bad_multipart", "the multipart body can't be read: its boundary or a part is broken")
+}

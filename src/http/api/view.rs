@@ -1,0 +1,162 @@
+//! What callers see of a submission and its documents. Identifiers and file names are for who sent them; the
+//! field names are stable.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::db::documents::Document;
+use crate::db::submissions::{CaseAnswer, Submission};
+use crate::db::{Conn, DbError, case_files, documents, submissions};
+use crate::model::case::CaseKind;
+use crate::model::document::DocumentState;
+use crate::model::ids::{DocumentId, ReferenceNumber, SubmissionId};
+use crate::model::judgement::{FileType, Flag, Reason};
+use crate::model::submission::SubmissionState;
+
+/// A submission as its sender sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct SubmissionView {
+    pub id: SubmissionId,
+    pub reference: ReferenceNumber,
+    pub kind: CaseKind,
+    pub state: SubmissionState,
+    /// The state as a sender reads it ("Request Failed (Virus)").
+    pub status: String,
+    /// The status of the case it opened or named.
+    pub case_status: Option<String>,
+    pub case_number: Option<String>,
+    /// Why no case could be opened or found for it.
+    pub case_note: Option<String>,
+    pub resubmits: Option<SubmissionId>,
+    pub created_at: Timestamp,
+    pub submitted_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// Whether nothing more will happen by itself.
+    pub ended: bool,
+    pub documents: Vec<DocumentView>,
+}
+
+/// A document as its sender sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct DocumentView {
+    pub id: DocumentId,
+    pub file_name: String,
+    pub state: DocumentState,
+    pub file_type: Option<FileType>,
+    pub detected: Option<String>,
+    pub size_bytes: Option<u64>,
+    pub flags: Vec<Flag>,
+    pub reason: Option<Reason>,
+    pub signature: Option<String>,
+    pub case_number: Option<String>,
+    /// The best proposals, where a person has to choose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposals: Vec<Proposal>,
+    pub received_at: Timestamp,
+    pub accepted_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A case proposed for a document.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct Proposal {
+    pub case_number: String,
+    /// Sum of the evidence.
+    pub bits: f64,
+    /// What speaks for and against it.
+    pub evidence: serde_json::Value,
+}
+
+/// Reads a submission with its documents.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_submission(conn: &mut Conn, id: &SubmissionId) -> Result<Option<SubmissionView>, DbError> {
+    let Some(submission) = submissions::get(conn, id).await? else { return Ok(None) };
+    let answer = submissions::case_answer(conn, id).await?;
+    let rows = documents::of_submission(conn, id).await?;
+    let mut views = Vec::with_capacity(rows.len());
+    for row in &rows {
+        views.push(of_document(conn, row).await?);
+    }
+    Ok(Some(view(conn, submission, answer, views).await?))
+}
+
+async fn view(
+    conn: &mut Conn,
+    submission: Submission,
+    answer: Option<CaseAnswer>,
+    documents: Vec<DocumentView>,
+) -> Result<SubmissionView, DbError> {
+    let case = match answer.as_ref().and_then(|a| a.case_id.as_ref()) {
+        Some(id) => case_files::get(conn, id).await?,
+        None => None,
+    };
+    Ok(SubmissionView {
+        ended: has_ended(submission.state, &documents),
+        id: submission.id,
+        reference: submission.reference,
+        kind: submission.kind,
+        state: submission.state,
+        status: submission.state.shown().to_owned(),
+        case_status: case.as_ref().map(|c| c.status.as_str().to_owned()),
+        case_number: case.as_ref().map(|c| c.case_number.as_str().to_owned()),
+        case_note: answer.filter(|a| a.case_id.is_none()).map(|a| a.answer),
+        resubmits: submission.resubmits,
+        created_at: submission.created_at,
+        submitted_at: submission.submitted_at,
+        ended_at: submission.ended_at,
+        documents,
+    })
+}
+
+/// An accepted submission has ended when its documents have been matched, proposed or left without a case.
+fn has_ended(state: SubmissionState, documents: &[DocumentView]) -> bool {
+    match state {
+        SubmissionState::Open | SubmissionState::Submitted => false,
+        SubmissionState::Accepted => documents.iter().all(|d| d.state != DocumentState::Stored && d.state.is_judged()),
+        _ => true,
+    }
+}
+
+/// Reads what its sender sees of a document.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_document(conn: &mut Conn, row: &Document) -> Result<DocumentView, DbError> {
+    let case = match &row.case_id {
+        Some(id) => case_files::get(conn, id).await?,
+        None => None,
+    };
+    let proposals = match row.state {
+        DocumentState::NeedsReview => case_files::candidates(conn, row.id.as_str()).await?,
+        _ => Vec::new(),
+    };
+    Ok(DocumentView {
+        id: row.id.clone(),
+        file_name: row.file_name.reveal().to_owned(),
+        state: row.state,
+        file_type: row.file_type,
+        detected: row.detected.clone(),
+        size_bytes: row.size_bytes,
+        flags: row.flags.clone(),
+        reason: row.reason.clone(),
+        signature: row.signature.clone(),
+        case_number: case.map(|c| c.case_number.as_str().to_owned()),
+        proposals: proposals
+            .into_iter()
+            .map(|p| Proposal {
+                case_number: p.case_number.as_str().to_owned(),
+                #[expect(clippy::cast_precision_loss, reason = "sums of evidence are small")]
+                bits: p.millibits as f64 / 1000.0,
+                evidence: serde_json::from_str(&p.evidence).unwrap_or_default(),
+            })
+            .collect(),
+        received_at: row.received_at,
+        accepted_at: row.accepted_at,
+        ended_at: row.ended_at,
+    })
+}
