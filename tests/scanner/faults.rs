@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lettercase::outside::scanner::{Freshness, ScanPolicy, Scanner, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::support::{Foreign, SOUND, file_of, now, policy, scan};
+use super::support::{Foreign, SOUND, eicar, file_of, is_infected, now, policy, scan};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
@@ -150,20 +150,37 @@ async fn an_answer_before_the_end_of_the_bytes_is_no_verdict() {
 }
 
 #[tokio::test]
-async fn a_real_clamd_with_a_smaller_limit_runs_no_scan_of_more() {
-    let clamd = Foreign::start(SOUND).await;
-    let scanner = Scanner::pool(
-        vec![clamd.tcp()],
-        ScanPolicy { max_file_bytes: 4 << 20, ..believed() },
-        Freshness::TestSignaturesAllowed,
-    )
-    .unwrap();
-    scanner.ready(now()).await.unwrap();
+async fn a_real_clamd_with_a_smaller_stream_limit_calls_nothing_clean_that_is_streamed() {
     let small = Foreign::start(&["AlertExceedsMax yes", "AlertEncrypted yes", "StreamMaxLength 1M"]).await;
-    let scanner_small = Scanner::pool(vec![small.tcp()], believed(), Freshness::TestSignaturesAllowed).unwrap();
-    scanner_small.ready(now()).await.unwrap();
-    let verdict = scan(&scanner_small, &vec![b'x'; 3 << 20]).await.verdict;
-    assert!(matches!(&verdict, Verdict::NotRun { .. }), "{verdict:?}");
+    let large = vec![b'x'; 3 << 20];
+    let pool = |endpoint| Scanner::pool(vec![endpoint], believed(), Freshness::TestSignaturesAllowed).unwrap();
+    let streamed = scan(&pool(small.tcp()), &large).await;
+    assert!(streamed.by.is_some(), "it passes the canaries");
+    assert!(
+        matches!(&streamed.verdict, Verdict::NotRun { why } if why.contains("sending") || why.contains("size limit")),
+        "{streamed:?}"
+    );
+    // The open file itself is passed here, and a stream's limit is none of it.
+    assert_eq!(scan(&pool(small.unix()), &large).await.verdict, Verdict::Clean);
+}
+
+#[tokio::test]
+async fn a_file_that_can_not_be_passed_is_streamed() {
+    let clamd = Foreign::start(SOUND).await;
+    let path = clamd.directory.path().join("proxy");
+    let listener = UnixListener::bind(&path).unwrap();
+    let behind = clamd.unix();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = UnixStream::connect(behind.socket().unwrap()).await.unwrap();
+            // Copies bytes only: an open file gets lost on the way.
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    let endpoint = format!("unix:{}", path.display()).parse().unwrap();
+    let scanner = Scanner::pool(vec![endpoint], believed(), Freshness::TestSignaturesAllowed).unwrap();
+    assert_eq!(scan(&scanner, b"nothing is wrong here").await.verdict, Verdict::Clean);
+    assert!(is_infected(&scan(&scanner, &eicar()).await.verdict));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use lettercase::outside::scanner::{Freshness, Scanner, ScannerError, Verdict};
+use lettercase::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError, Verdict};
 use sha2::{Digest, Sha256};
 
 use super::support::{World, alive, clamd, file_of, is_infected, now, policy, scan, testfiles, until};
@@ -128,11 +128,7 @@ async fn dropping_the_last_clone_ends_clamd() {
 #[tokio::test]
 async fn what_keeps_clamd_from_starting_is_told() {
     let world = World::new();
-    let missing = lettercase::outside::scanner::ManagedOptions {
-        clamd: None,
-        search: vec![world.system.path().to_owned()],
-        ..world.options()
-    };
+    let missing = ManagedOptions { clamd: None, search: vec![world.system.path().to_owned()], ..world.options() };
     let error = Scanner::start_managed(&missing, policy(), Freshness::Required).await.unwrap_err();
     assert!(matches!(error, ScannerError::ClamdNotFound { .. }), "{error}");
 
@@ -150,8 +146,13 @@ async fn world_start_error(world: &World) -> String {
 #[tokio::test]
 async fn helper_process_that_holds_a_scanner() {
     let Some(runs) = std::env::var_os("LETTERCASE_TEST_RUNS") else { return };
-    let world = World::new();
-    let options = lettercase::outside::scanner::ManagedOptions { run_parent: runs.into(), ..world.options() };
+    // Nothing of its own that a kill would leave behind.
+    let options = ManagedOptions {
+        clamd: Some(clamd()),
+        run_parent: runs.into(),
+        signature_directories: vec![],
+        ..ManagedOptions::default()
+    };
     let scanner = Scanner::start_managed(&options, policy(), Freshness::TestSignaturesAllowed).await.unwrap();
     println!("\nclamd={}", scanner.managed_pid().unwrap());
     tokio::time::sleep(Duration::from_secs(60)).await;

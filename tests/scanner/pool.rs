@@ -42,6 +42,14 @@ async fn a_clamd_that_fails_a_canary_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_clamd_that_knows_eicar_only_by_hash_passes_the_canaries() {
+    for lines in [SOUND, &["AlertExceedsMax yes", "AlertEncrypted yes"]] {
+        let clamd = Foreign::with_hash_only(lines).await;
+        pool(vec![clamd.unix()]).ready(now()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_clamd_with_larger_limits_than_ours_will_do() {
     let clamd = Foreign::start(&["AlertExceedsMax yes", "AlertEncrypted yes"]).await;
     pool(vec![clamd.tcp()]).ready(now()).await.unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lettercase::outside::scanner::{Endpoint, Freshness, ManagedOptions, ScanPolicy, Scanned, Scanner, Verdict};
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 pub(super) fn now() -> Timestamp {
@@ -123,11 +124,20 @@ pub(super) struct Foreign {
 impl Foreign {
     /// With these lines in its configuration besides where it listens and what it loads.
     pub(super) async fn start(lines: &[&str]) -> Self {
+        Self::with(lines, "db/t.ndb", format!("Test.Eicar:0:*:{}\n", hex::encode(eicar()))).await
+    }
+
+    /// As [`Self::start`], but knowing EICAR only as a file of its own, by hash, as the official signatures do.
+    pub(super) async fn with_hash_only(lines: &[&str]) -> Self {
+        Self::with(lines, "db/t.hsb", format!("{}:68:Test.Eicar\n", hex::encode(Sha256::digest(eicar())))).await
+    }
+
+    async fn with(lines: &[&str], database: &str, signatures: String) -> Self {
         let directory = tempfile::Builder::new().prefix("lc-clamd-").tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         std::fs::create_dir(at("db")).unwrap();
         std::fs::create_dir(at("tmp")).unwrap();
-        std::fs::write(at("db/t.ndb"), format!("Test.Eicar:0:*:{}\n", hex::encode(eicar()))).unwrap();
+        std::fs::write(at(database), signatures).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let show = |name: &str| at(name).display().to_string();
         let config = format!(

@@ -20,6 +20,8 @@ use super::protocol::{self, Source};
 /// Deeper than any clamd goes: its own limit on `MaxRecursion` is 100.
 const DEPTH: usize = 110;
 
+const TAR_BLOCK: u64 = 512;
+
 /// The EICAR test file, put together so that this program does not hold it in one piece.
 pub(super) fn eicar() -> String {
     ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat()
@@ -82,11 +84,10 @@ fn make(limit: u64) -> Result<Vec<Canary>, Box<dyn std::error::Error + Send + Sy
     let canary = |name, expects, remedy, bytes: Vec<u8>| Canary { name, remedy, bytes: bytes.into(), expects };
     let mut deep = eicar.clone().into_bytes();
     for _ in 0..DEPTH {
-        deep = zipped(0, &deep)?;
+        deep = zipped(|member| member.write_all(&deep))?;
     }
     let mut over = GzEncoder::new(Vec::new(), Compression::fast());
-    zeros(&mut over, limit + 1)?;
-    over.write_all(eicar.as_bytes())?;
+    tar_with_eicar_last(&mut over, limit + 2 * TAR_BLOCK)?;
     Ok(vec![
         canary(
             "clean-text",
@@ -101,8 +102,8 @@ fn make(limit: u64) -> Result<Vec<Canary>, Box<dyn std::error::Error + Send + Sy
         canary(
             "member-at-limit",
             Expects::Infected,
-            "set MaxFileSize to at least max_file_bytes and MaxScanSize to at least twice that in clamd.conf",
-            zipped(limit - eicar.len() as u64, eicar.as_bytes())?,
+            "set MaxFileSize to at least max_file_bytes and MaxScanSize to at least three times that in clamd.conf",
+            zipped(|member| tar_with_eicar_last(member, limit))?,
         ),
     ])
 }
@@ -117,23 +118,58 @@ fn zeros(to: &mut impl Write, mut count: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A ZIP with one packed member: so many zeros, then the tail.
-fn zipped(zero_count: u64, tail: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+/// A tar of `size` bytes, all but its last blocks one file of zeros, then EICAR as a file.
+fn tar_with_eicar_last(to: &mut impl Write, size: u64) -> std::io::Result<()> {
+    let eicar = eicar();
+    // Two headers, EICAR's block, and the two empty blocks that end a tar.
+    let filler = (size / TAR_BLOCK).saturating_sub(5) * TAR_BLOCK;
+    to.write_all(&tar_header("filler", filler)?)?;
+    zeros(to, filler)?;
+    to.write_all(&tar_header("canary.com", eicar.len() as u64)?)?;
+    to.write_all(eicar.as_bytes())?;
+    zeros(to, size - filler - 2 * TAR_BLOCK - eicar.len() as u64)
+}
+
+fn tar_header(name: &str, size: u64) -> std::io::Result<[u8; TAR_BLOCK as usize]> {
+    let mut header = [0; TAR_BLOCK as usize];
+    let fields = [
+        (0, name.to_owned()),
+        (100, "0000644".to_owned()),
+        (108, "0000000".to_owned()),
+        (116, "0000000".to_owned()),
+        (124, format!("{size:011o}")),
+        (136, "00000000000".to_owned()),
+        // The checksum counts itself as blanks.
+        (148, "        ".to_owned()),
+        (156, "0".to_owned()),
+        (257, "ustar\x0000".to_owned()),
+    ];
+    for (at, text) in fields {
+        (&mut header[at..]).write_all(text.as_bytes())?;
+    }
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    (&mut header[148..]).write_all(format!("{sum:06o}\0 ").as_bytes())?;
+    Ok(header)
+}
+
+/// A ZIP with one packed member.
+fn zipped(
+    content: impl FnOnce(&mut ZipWriter<Cursor<Vec<u8>>>) -> std::io::Result<()>,
+) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     // One fixed date: the same canary has the same bytes each time.
     let options = SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Deflated)
         .last_modified_time(zip::DateTime::default());
     zip.start_file("canary", options)?;
-    zeros(&mut zip, zero_count)?;
-    zip.write_all(tail)?;
+    content(&mut zip)?;
     Ok(zip.finish()?.into_inner())
 }
 
 /// A ZIP whose member is marked encrypted, as a scanner sees one: it has no password to try on the rest.
 fn encrypted_zip() -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     const ENCRYPTED: u8 = 1;
-    let mut bytes = zipped(0, b"what is in here takes a password to read")?;
+    let mut bytes = zipped(|member| member.write_all(b"what is in here takes a password to read"))?;
     let directory = bytes.windows(4).rposition(|four| four == b"PK\x01\x02").ok_or("the zip has no directory")?;
     for flags in [6, directory + 8] {
         *bytes.get_mut(flags).ok_or("the zip is too short")? |= ENCRYPTED;

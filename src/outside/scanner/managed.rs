@@ -291,6 +291,8 @@ fn configuration(run: &Path, policy: &ScanPolicy) -> String {
         ("MaxHTMLNoTags", bytes.clone()),
         ("MaxScriptNormalize", bytes.clone()),
         ("PCREMaxFileSize", bytes),
+        // Loading signatures anew waits until idle threads have ended: half a minute as shipped.
+        ("IdleTimeout", "1".into()),
         ("ReadTimeout", policy.timeout_s.to_string()),
     ];
     lines.iter().map(|(name, value)| format!("{name} {value}\n")).collect()

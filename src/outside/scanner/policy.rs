@@ -30,7 +30,8 @@ pub struct ScanPolicy {
     /// At least the largest upload. Whoever opens containers must refuse a member larger than this:
     /// clamd cuts a larger ZIP member off and calls the rest clean, whatever its configuration.
     pub max_file_bytes: u64,
-    /// Most bytes scanned for one file, all it contains included. At least twice `max_file_bytes`.
+    /// Most bytes scanned for one file, all it contains included. At least three times
+    /// `max_file_bytes`: a container, its member and that one's member each count.
     pub max_scan_bytes: u64,
     /// Most members scanned inside one file.
     pub max_files: u32,
@@ -71,8 +72,8 @@ impl ScanPolicy {
             // libclamav itself handles nothing of 2 GiB or more.
             ((MIB..2048 * MIB).contains(&self.max_file_bytes), "max_file_bytes must be 1 MiB to 2 GiB less one"),
             (
-                self.max_scan_bytes / 2 >= self.max_file_bytes,
-                "max_scan_bytes must be at least twice max_file_bytes: a file counts together with what is in it",
+                self.max_scan_bytes / 3 >= self.max_file_bytes,
+                "max_scan_bytes must be at least three times max_file_bytes: a file counts together with what is in it",
             ),
             (self.max_files >= 1, "max_files must be at least 1"),
             ((3..=100).contains(&self.max_recursion), "max_recursion must be 3 to 100"),
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn a_policy_that_would_scan_less_than_it_says_is_refused() {
         assert!(ScanPolicy::default().check().is_ok());
-        let short = ScanPolicy { max_scan_bytes: 64 * 1024 * 1024, ..ScanPolicy::default() };
+        let short = ScanPolicy { max_scan_bytes: 128 * 1024 * 1024, ..ScanPolicy::default() };
         assert!(matches!(short.check(), Err(ScannerError::Policy { rule }) if rule.contains("max_scan_bytes")));
         let slow = ScanPolicy { frame_bytes: 4096, ..ScanPolicy::default() };
         assert!(slow.check().is_err());

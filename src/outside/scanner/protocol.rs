@@ -131,7 +131,7 @@ async fn scan_unbounded(endpoint: &Endpoint, policy: &ScanPolicy, source: &Sourc
     if let (Endpoint::Unix(path), Some(file)) = (endpoint, whole_file(source)) {
         match pass(path, policy, file).await {
             // clamd may be barred from reading a file of ours that it may well be sent (AppArmor).
-            Ok(answer) if matches!(answer, Reply::Error(_)) => {}
+            Ok(Reply::Error(_)) => {}
             Ok(answer) => return judge(answer),
             Err(why) => return not_run(why),
         }
