@@ -93,6 +93,7 @@ pub async fn open_scanner(settings: &Settings, plan: &IntakePlan) -> Result<Scan
         ScannerUse::Endpoints(endpoints) => Scanner::pool(endpoints.clone(), plan.scan.clone(), fresh)?,
         ScannerUse::Managed => {
             let mut options = ManagedOptions { clamd: settings.scanner.clamd.clone(), ..ManagedOptions::default() };
+            options.search.splice(0..0, settings.scanner.search.iter().cloned());
             if let Some(directories) = &settings.scanner.signature_directories {
                 options.signature_directories.clone_from(directories);
             }
@@ -172,7 +173,7 @@ impl App {
     /// # Errors
     /// When the database or the store can't be read.
     pub async fn verify_audit(&self) -> Result<Report, StartError> {
-        Ok(verify_audit(&self.intake.db, self.intake.objects.as_ref(), &self.audit_key).await?)
+        verify_chain(&self.intake.db, self.intake.objects.as_ref(), &self.audit_key).await
     }
 
     /// Ends what the program started.
@@ -182,7 +183,17 @@ impl App {
     }
 }
 
-async fn verify_audit(db: &Db, objects: &dyn Objects, key: &AuditKey) -> Result<Report, StartError> {
+/// Verifies the chain of events of an installation, beside its running nodes.
+///
+/// # Errors
+/// When the database or the store can't be read.
+pub async fn verify_audit(settings: &Settings) -> Result<Report, StartError> {
+    let db = open_db(settings).await?;
+    let objects = objects::open(&settings.objects_options()).await?;
+    verify_chain(&db, objects.as_ref(), &audit_key(settings, &Context::system())?).await
+}
+
+async fn verify_chain(db: &Db, objects: &dyn Objects, key: &AuditKey) -> Result<Report, StartError> {
     let head = match head_key() {
         Ok(name) => objects.get_bytes(&name, 4096).await?,
         Err(_) => None,

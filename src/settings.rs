@@ -18,7 +18,8 @@ use crate::outside::scanner::Endpoint;
 const PREFIX: &str = "LETTERCASE_";
 
 /// Names with the prefix that are no settings: they steer the client, or the tests.
-const OTHERS: &[&str] = &["LETTERCASE_SETTINGS", "LETTERCASE_SERVER", "LETTERCASE_TEST_POSTGRES"];
+const OTHERS: &[&str] =
+    &["LETTERCASE_SETTINGS", "LETTERCASE_SERVER", "LETTERCASE_LOG", "LETTERCASE_TEST_POSTGRES"];
 
 /// Why the settings can't be used.
 #[derive(Debug, Error)]
@@ -89,7 +90,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// Which scanner.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScannerSetting {
     /// `managed`: a clamd of our own, on this machine; or the endpoints of clamds that others run
@@ -99,18 +100,15 @@ pub struct ScannerSetting {
     /// The managed clamd's path; without it, it is looked for where systems put it.
     #[serde(default)]
     pub clamd: Option<PathBuf>,
+    /// Directories where clamd is looked for before the usual ones: those of `PATH`.
+    #[serde(skip)]
+    pub search: Vec<PathBuf>,
     /// Where the system keeps its signatures.
     #[serde(default)]
     pub signature_directories: Option<Vec<PathBuf>>,
     /// Whether files may pass that were scanned with test signatures only. Never where real documents come in.
     #[serde(default)]
     pub allow_test_signatures: bool,
-}
-
-impl Default for ScannerSetting {
-    fn default() -> Self {
-        Self { run_by: ScannerUse::default(), clamd: None, signature_directories: None, allow_test_signatures: false }
-    }
 }
 
 /// Who runs the scanner.
@@ -157,7 +155,11 @@ impl Settings {
                     .map_err(|e| SettingsError::Content { from: file.display().to_string(), message: e.to_string() })?
             }
         };
+        let mut search = Vec::new();
         for (name, value) in environment {
+            if name == "PATH" {
+                search = std::env::split_paths(&value).filter(|dir| dir.is_absolute()).collect();
+            }
             let Some(path) = name.strip_prefix(PREFIX) else { continue };
             if !OTHERS.contains(&name.as_str()) {
                 set(&mut table, &path.to_ascii_lowercase(), &value)
@@ -168,9 +170,10 @@ impl Settings {
             table.insert("data_dir".into(), Value::String(dir.display().to_string()));
         }
         table.entry("data_dir").or_insert_with(|| Value::String("lettercase-data".into()));
-        let settings: Self = table
+        let mut settings: Self = table
             .try_into()
             .map_err(|e: toml::de::Error| SettingsError::Content { from: "settings".into(), message: e.to_string() })?;
+        settings.scanner.search = search;
         settings.check()?;
         Ok(settings)
     }

@@ -1,1 +1,368 @@
 //! The command line.
+
+mod admin;
+mod bench;
+mod client;
+mod demo;
+mod inspect;
+mod made;
+mod node;
+mod output;
+mod submit;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use thiserror::Error;
+
+use crate::app::StartError;
+use crate::db::DbError;
+use crate::engine::plan::PlanError;
+use crate::intake::load::LoadError;
+use crate::intake::review::ReviewError;
+use crate::model::case::CaseKind;
+use crate::model::ids::{
+    AttachmentControlNumber, Brand, CaseNumber, ClaimNumber, DocumentId, IdError, MemberId, ReferenceNumber, Tin,
+};
+use crate::model::judgement::UnknownCode;
+use crate::model::phi::Phi;
+use crate::model::reference::ReferenceKind;
+use crate::model::submission::Said;
+use crate::settings::{Settings, SettingsError};
+
+/// Document intake and correspondence for health plans.
+#[derive(Parser)]
+#[command(name = "lettercase", version, about, max_term_width = 110)]
+struct Cli {
+    /// The settings file (TOML). Also LETTERCASE_SETTINGS.
+    #[arg(long, global = true, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where data lies and how an answer is printed: what most commands share.
+#[derive(clap::Args)]
+struct Common {
+    /// The data directory; else the settings', else ./lettercase-data.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON with stable field names.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run HTTP and workers.
+    Serve {
+        #[command(flatten)]
+        common: Common,
+        /// Where to listen; loopback only.
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<std::net::SocketAddr>,
+    },
+    /// Run workers only.
+    Work {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Check the settings and pipelines and print the plan as it is resolved.
+    Check {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Bring the database's schema up. Needed with PostgreSQL only.
+    Migrate {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Load reference data: tins, providers, members, claims or cases, from NDJSON or CSV.
+    Load {
+        #[command(flatten)]
+        common: Common,
+        /// What the file holds.
+        #[arg(value_parser = code::<ReferenceKind>)]
+        kind: ReferenceKind,
+        /// The file; its ending (.ndjson, .jsonl, .csv) tells its form.
+        file: PathBuf,
+    },
+    /// Send files in as one submission and wait for the outcome.
+    Submit(Box<submit::SubmitArgs>),
+    /// Show a submission by its reference number or id, or how much is in each state.
+    Status {
+        #[command(flatten)]
+        common: Common,
+        /// Reference number or id of a submission.
+        submission: Option<String>,
+    },
+    /// What would intake say of these files? Nothing is stored.
+    Inspect(inspect::InspectArgs),
+    /// Work that failed for good.
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLetters,
+    },
+    /// Have a held document judged again.
+    Rescan {
+        #[command(flatten)]
+        common: Common,
+        /// The document's id.
+        document: DocumentId,
+    },
+    /// What a person decides about a match.
+    Match {
+        #[command(subcommand)]
+        command: MatchCommand,
+    },
+    /// The event log.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// The conservation ledger: is everything that was accepted somewhere? Fails when not.
+    Ledger {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Send the samples through everything and show what becomes of each.
+    Demo(demo::DemoArgs),
+    /// Measure, beside a peer in the same run.
+    Bench {
+        #[command(subcommand)]
+        command: bench::BenchCommand,
+    },
+    /// Print the completions of a shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+    /// The child that decodes: run by the program itself.
+    #[command(hide = true)]
+    Extract {
+        /// Mode, type, job.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum DeadLetters {
+    /// List them with their reasons.
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Set one to work again, or all of them.
+    Replay {
+        #[command(flatten)]
+        common: Common,
+        /// Subject and stage, as the list shows them.
+        #[arg(num_args = 2, value_names = ["SUBJECT", "STAGE"], required_unless_present = "all")]
+        which: Vec<String>,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum MatchCommand {
+    /// Take a document off its case.
+    Undo {
+        #[command(flatten)]
+        common: Common,
+        /// The document's id.
+        document: DocumentId,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Verify that no event was changed, dropped or cut off. Fails when one was.
+    Verify {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What the sender says a submission is about.
+#[derive(clap::Args)]
+struct SaidArgs {
+    /// Kind of case: reconsideration, precertification or appeal.
+    #[arg(long, value_parser = code::<CaseKind>)]
+    kind: CaseKind,
+    /// The brand it is for; else the settings'.
+    #[arg(long)]
+    brand: Option<Brand>,
+    /// Claim number.
+    #[arg(long, value_name = "N")]
+    claim: Option<ClaimNumber>,
+    /// Case number.
+    #[arg(long, value_name = "N")]
+    case: Option<CaseNumber>,
+    /// Reference number of an earlier submission.
+    #[arg(long, value_name = "N")]
+    reference: Option<ReferenceNumber>,
+    /// Attachment control number.
+    #[arg(long, value_name = "N")]
+    attachment_control_number: Option<AttachmentControlNumber>,
+    /// Member id.
+    #[arg(long, value_name = "N")]
+    member: Option<MemberId>,
+    /// Practice.
+    #[arg(long, value_name = "N")]
+    tin: Option<Tin>,
+    /// A date of service, YYYY-MM-DD.
+    #[arg(long, value_name = "DATE")]
+    service_date: Option<jiff::civil::Date>,
+}
+
+impl SaidArgs {
+    fn said(&self) -> Said {
+        Said {
+            reference: self.reference.clone(),
+            case_number: self.case.clone(),
+            claim_number: self.claim.clone(),
+            attachment_control_number: self.attachment_control_number.clone(),
+            member_id: self.member.clone(),
+            tin: self.tin.clone(),
+            service_date: self.service_date.map(Phi),
+            ..Said::default()
+        }
+    }
+}
+
+/// Why a command failed. Its text goes to the person at the terminal.
+#[derive(Debug, Error)]
+enum CliError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    #[error(transparent)]
+    Client(#[from] client::ClientError),
+    #[error(transparent)]
+    Made(#[from] made::MakeError),
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] std::io::Error),
+    #[error("can't listen on {0}: {1}")]
+    Listen(std::net::SocketAddr, #[source] std::io::Error),
+    #[error("{0}")]
+    Usage(String),
+    /// The answer was printed, and it is a no.
+    #[error("")]
+    No,
+}
+
+impl From<IdError> for CliError {
+    fn from(error: IdError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Reads one of an enum's codes, naming them all when it is none.
+fn code<T: std::str::FromStr<Err = UnknownCode>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: UnknownCode| error.to_string())
+}
+
+/// The environment as it is at the start.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}
+
+struct Environment {
+    settings_file: Option<PathBuf>,
+    variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    fn settings(&self, data: Option<&std::path::Path>) -> Result<Settings, SettingsError> {
+        Settings::read(self.settings_file.as_deref(), self.variables.clone(), data)
+    }
+}
+
+/// Runs the command line; the answer is the process's exit code.
+pub fn main() -> ExitCode {
+    // The child comes first and gets nothing of what follows: no runtime, no threads, no settings.
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some("extract") {
+        let rest: Vec<String> = words.collect();
+        return extract(&rest);
+    }
+    let cli = Cli::parse();
+    let variables = environment();
+    let file = cli.settings.or_else(|| variables.get("LETTERCASE_SETTINGS").map(PathBuf::from));
+    let environment = Environment { settings_file: file, variables };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("can't start: {error}")),
+    };
+    match runtime.block_on(run(cli.command, &environment)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::No) => ExitCode::FAILURE,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                if !text.contains(&cause.to_string()) {
+                    text = format!("{text}: {cause}");
+                }
+                source = cause.source();
+            }
+            fail(&text)
+        }
+    }
+}
+
+fn extract(args: &[String]) -> ExitCode {
+    crate::outside::extract::child::main(args)
+}
+
+fn fail(text: &str) -> ExitCode {
+    eprintln!("lettercase: {text}");
+    ExitCode::from(2)
+}
+
+async fn run(command: Command, environment: &Environment) -> Result<(), CliError> {
+    match command {
+        Command::Serve { common, listen } => {
+            node::start_log(environment, true);
+            let mut settings = environment.settings(common.data.as_deref())?;
+            settings.listen = listen.unwrap_or(settings.listen);
+            node::serve(settings).await
+        }
+        Command::Work { common } => {
+            node::start_log(environment, true);
+            node::work(environment.settings(common.data.as_deref())?).await
+        }
+        Command::Submit(args) => submit::run(*args, environment).await,
+        Command::Inspect(args) => inspect::run(args, environment).await,
+        Command::Demo(args) => demo::run(args, environment).await,
+        Command::Bench { command } => bench::run(command, environment).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Extract { args } => {
+            // reached only where the word is not the first: there is nothing to do for a person
+            let _ = args;
+            Err(CliError::Usage("extract is run by the program itself".into()))
+        }
+        other => {
+            node::start_log(environment, false);
+            admin::run(other, environment).await
+        }
+    }
+}

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::db::contents::{self, Content, ContentState};
 use crate::db::documents::{self, Document, Judged};
-use crate::db::{DbError, Stamp, leases, work};
+use crate::db::{Db, DbError, Stamp, leases, work};
 use crate::engine::stage::StageError;
 use crate::intake::receive::end_unreceived;
 use crate::intake::stages::store::bar_documents;
@@ -17,7 +17,7 @@ use crate::intake::Intake;
 use crate::model::document::DocumentState;
 use crate::model::ids::DocumentId;
 use crate::model::judgement::{Reason, ReasonCode};
-use crate::outside::objects::{ObjectKey, Place, Tag};
+use crate::outside::objects::{ObjectKey, Objects, Place, Tag};
 use crate::outside::scanner::Verdict;
 
 /// What one look mended.
@@ -206,55 +206,56 @@ impl Intake {
         }
         Ok(true)
     }
-
-    /// Compares the rows of content with the objects in the store: what is missing on either side, as
-    /// (rows without object, objects without row), per place.
-    ///
-    /// # Errors
-    /// When the database or the store fails.
-    pub async fn compare_content(&self) -> Result<HashMap<&'static str, (i64, i64)>, StageError> {
-        let mut differences = HashMap::new();
-        for (place, state) in [(Place::Content, ContentState::Clean), (Place::Quarantine, ContentState::Infected)] {
-            let mut objects = 0;
-            let mut unknown = 0;
-            let mut after: Option<String> = None;
-            loop {
-                let page = self
-                    .objects
-                    .list(place, after.as_deref(), PAGE as usize)
-                    .await
-                    .map_err(|error| StageError::Retry { why: error.to_string() })?;
-                let Some((last, _)) = page.last() else { break };
-                after = Some(last.clone());
-                let mut conn = self.db.read().await?;
-                for (name, _) in &page {
-                    let known = match name.split_once('/') {
-                        Some((brand, hash)) => match (brand.parse(), hash.rsplit('/').next().unwrap_or_default().parse()) {
-                            (Ok(brand), Ok(hash)) => {
-                                contents::get(&mut conn, &brand, &hash).await?.is_some_and(|c| c.state == state)
-                            }
-                            _ => false,
-                        },
-                        None => false,
-                    };
-                    objects += i64::from(known);
-                    unknown += i64::from(!known);
-                }
-            }
-            let mut conn = self.db.read().await?;
-            let rows = contents::count(&mut conn, state).await?;
-            differences.insert(place.as_str(), (rows - objects, unknown));
-        }
-        Ok(differences)
-    }
 }
 
-/// How long one look at all lasts before the next begins.
 impl Intake {
     /// The pause between two looks.
     pub fn reconcile_every(&self) -> Duration {
         Duration::from_secs(self.plan.reconcile.every_s)
     }
+}
+
+/// Compares the rows of content with the objects in the store: what is missing on either side, as
+/// (rows without object, objects without row), per place.
+///
+/// # Errors
+/// When the database or the store fails.
+pub async fn compare_content(
+    db: &Db,
+    objects: &dyn Objects,
+) -> Result<HashMap<&'static str, (i64, i64)>, StageError> {
+    let mut differences = HashMap::new();
+    for (place, state) in [(Place::Content, ContentState::Clean), (Place::Quarantine, ContentState::Infected)] {
+        let mut objects = 0;
+        let mut unknown = 0;
+        let mut after: Option<String> = None;
+        loop {
+            let page = objects
+                .list(place, after.as_deref(), PAGE as usize)
+                .await
+                .map_err(|error| StageError::Retry { why: error.to_string() })?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let mut conn = db.read().await?;
+            for (name, _) in &page {
+                let known = match name.split_once('/') {
+                    Some((brand, hash)) => match (brand.parse(), hash.rsplit('/').next().unwrap_or_default().parse()) {
+                        (Ok(brand), Ok(hash)) => {
+                            contents::get(&mut conn, &brand, &hash).await?.is_some_and(|c| c.state == state)
+                        }
+                        _ => false,
+                    },
+                    None => false,
+                };
+                objects += i64::from(known);
+                unknown += i64::from(!known);
+            }
+        }
+        let mut conn = db.read().await?;
+        let rows = contents::count(&mut conn, state).await?;
+        differences.insert(place.as_str(), (rows - objects, unknown));
+    }
+    Ok(differences)
 }
 
 /// When a UUIDv7 was made.

@@ -4,9 +4,9 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::db::documents::{self, Change};
-use crate::db::{DbError, Stamp, work};
+use crate::db::{Db, DbError, Stamp, work};
 use crate::engine::tell_of_work;
-use crate::intake::{Intake, stages};
+use crate::intake::stages;
 use crate::model::document::DocumentState;
 use crate::model::event::EventType;
 use crate::model::ids::DocumentId;
@@ -33,56 +33,51 @@ pub enum ReviewError {
     Db(#[from] DbError),
 }
 
-impl Intake {
-    /// Takes a document off its case (INT-17). The candidates and their evidence stay, for the next decision.
-    ///
-    /// # Errors
-    /// See [`ReviewError`].
-    pub async fn undo_match(&self, actor: &str, id: &DocumentId) -> Result<(), ReviewError> {
-        let stamp = Stamp { ctx: &self.ctx, actor };
-        let mut tx = self.db.begin().await?;
-        let document = documents::get(&mut tx, id).await?.ok_or(ReviewError::NoDocument)?;
-        if document.state != DocumentState::Matched {
-            return Err(ReviewError::State { state: document.state, needs: "matched" });
-        }
-        let payload = json!({ "case_id": document.case_id });
-        documents::note(&mut tx, stamp, &document, EventType::MatchUndone, payload).await?;
-        let change = Change { off_case: true, ..Change::default() };
-        documents::transition(&mut tx, stamp, &document, DocumentState::NeedsReview, change).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(())
+/// Takes a document off its case (INT-17). The candidates and their evidence stay, for the next decision.
+///
+/// # Errors
+/// See [`ReviewError`].
+pub async fn undo_match(db: &Db, stamp: Stamp<'_>, id: &DocumentId) -> Result<(), ReviewError> {
+    let mut tx = db.begin().await?;
+    let document = documents::get(&mut tx, id).await?.ok_or(ReviewError::NoDocument)?;
+    if document.state != DocumentState::Matched {
+        return Err(ReviewError::State { state: document.state, needs: "matched" });
     }
+    let payload = json!({ "case_id": document.case_id });
+    documents::note(&mut tx, stamp, &document, EventType::MatchUndone, payload).await?;
+    let change = Change { off_case: true, ..Change::default() };
+    documents::transition(&mut tx, stamp, &document, DocumentState::NeedsReview, change).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(())
+}
 
-    /// Has a held document judged again, from the start: what held it may be gone.
-    ///
-    /// # Errors
-    /// See [`ReviewError`].
-    pub async fn rescan(&self, actor: &str, id: &DocumentId) -> Result<(), ReviewError> {
-        let stamp = Stamp { ctx: &self.ctx, actor };
-        let mut tx = self.db.begin().await?;
-        let document = documents::get(&mut tx, id).await?.ok_or(ReviewError::NoDocument)?;
-        if document.state != DocumentState::Held {
-            return Err(ReviewError::State { state: document.state, needs: "held" });
-        }
-        documents::note(&mut tx, stamp, &document, EventType::RescanAsked, json!({})).await?;
-        documents::transition(&mut tx, stamp, &document, DocumentState::Received, Change::default()).await?;
-        work::put(&mut tx, stamp, id.as_str(), stages::FIRST).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(())
+/// Has a held document judged again, from the start: what held it may be gone.
+///
+/// # Errors
+/// See [`ReviewError`].
+pub async fn rescan(db: &Db, stamp: Stamp<'_>, id: &DocumentId) -> Result<(), ReviewError> {
+    let mut tx = db.begin().await?;
+    let document = documents::get(&mut tx, id).await?.ok_or(ReviewError::NoDocument)?;
+    if document.state != DocumentState::Held {
+        return Err(ReviewError::State { state: document.state, needs: "held" });
     }
+    documents::note(&mut tx, stamp, &document, EventType::RescanAsked, json!({})).await?;
+    documents::transition(&mut tx, stamp, &document, DocumentState::Received, Change::default()).await?;
+    work::put(&mut tx, stamp, id.as_str(), stages::FIRST).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(())
+}
 
-    /// Sets a dead letter to work again, with its tries anew (INT-18).
-    ///
-    /// # Errors
-    /// See [`ReviewError`].
-    pub async fn replay(&self, actor: &str, subject: &str, stage: &str) -> Result<(), ReviewError> {
-        let stamp = Stamp { ctx: &self.ctx, actor };
-        let mut tx = self.db.begin().await?;
-        if !work::replay(&mut tx, stamp, subject, stage).await? {
-            return Err(ReviewError::NoDeadLetter);
-        }
-        tell_of_work(&mut tx, stamp, EventType::WorkReplayed, subject, stage).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(())
+/// Sets a dead letter to work again, with its tries anew (INT-18).
+///
+/// # Errors
+/// See [`ReviewError`].
+pub async fn replay(db: &Db, stamp: Stamp<'_>, subject: &str, stage: &str) -> Result<(), ReviewError> {
+    let mut tx = db.begin().await?;
+    if !work::replay(&mut tx, stamp, subject, stage).await? {
+        return Err(ReviewError::NoDeadLetter);
     }
+    tell_of_work(&mut tx, stamp, EventType::WorkReplayed, subject, stage).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(())
 }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 /// Declares an enum of closed codes that are the same word in code, database, API and logs.
 #[macro_export]
 macro_rules! codes {
-    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal,)+ }) => {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        pub enum $name { $($(#[$doc])* #[serde(rename = $code)] $variant,)+ }
+        $vis enum $name { $($(#[$doc])* #[serde(rename = $code)] $variant,)+ }
 
         impl $name {
             /// All of them, in the order of their declaration.

@@ -109,6 +109,11 @@ impl Managed {
         Endpoint::Unix(self.socket.clone())
     }
 
+    /// The configuration it runs with.
+    pub(super) fn config(&self) -> PathBuf {
+        self.socket.with_file_name(CONFIG)
+    }
+
     /// The set clamd has loaded, as it changes.
     pub(super) fn loaded(&self) -> watch::Receiver<SignatureSet> {
         self.loaded.clone()

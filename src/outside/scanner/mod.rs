@@ -213,6 +213,11 @@ impl Scanner {
         }
     }
 
+    /// The configuration of the managed clamd, which its own tools (`clamdscan`) can be pointed at.
+    pub fn managed_config(&self) -> Option<PathBuf> {
+        Some(self.managed.as_ref()?.config())
+    }
+
     /// The process id of the managed clamd, while it runs: for diagnosis.
     pub fn managed_pid(&self) -> Option<u32> {
         self.managed.as_ref()?.pid()

@@ -1,0 +1,144 @@
+//! The API's client, for `submit`, `demo` and `bench`: the same way in that every sender takes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::StreamExt;
+use indicatif::ProgressBar;
+use reqwest::{Body, Client, Response, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio_util::io::ReaderStream;
+
+use crate::http::api::submissions::OpenRequest;
+use crate::http::api::view::SubmissionView;
+use crate::model::ids::SubmissionId;
+
+/// How often an outcome that is waited for is looked at when no event comes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Bytes read from a file at once.
+const CHUNK: usize = 256 << 10;
+
+/// A problem as the server tells it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Told {
+    /// The stable code.
+    pub(super) code: String,
+    /// The sentence.
+    pub(super) detail: String,
+}
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub(super) enum ClientError {
+    /// The server's address can't be used.
+    #[error("{0} is not the address of a server")]
+    Address(String),
+    /// A file can't be read.
+    #[error("can't read {0}")]
+    File(PathBuf, #[source] std::io::Error),
+    /// The server can't be reached, or broke off.
+    #[error("the server can't be reached")]
+    Transport(#[from] reqwest::Error),
+    /// The server refused.
+    #[error("the server refuses: {} ({})", .0.detail, .0.code)]
+    Refused(Told),
+}
+
+/// A client of one server.
+#[derive(Clone)]
+pub(super) struct ApiClient {
+    http: Client,
+    base: Url,
+}
+
+impl ApiClient {
+    pub(super) fn new(base: &str) -> Result<Self, ClientError> {
+        let bad = || ClientError::Address(base.to_owned());
+        let base = Url::parse(base).map_err(|_| bad())?;
+        if base.cannot_be_a_base() {
+            return Err(bad());
+        }
+        Ok(Self { http: Client::builder().no_proxy().connect_timeout(Duration::from_secs(10)).build()?, base })
+    }
+
+    fn url(&self, parts: &[&str]) -> Result<Url, ClientError> {
+        let mut url = self.base.clone();
+        match url.path_segments_mut() {
+            Ok(mut segments) => segments.pop_if_empty().extend(["v1", "submissions"]).extend(parts),
+            Err(()) => return Err(ClientError::Address(self.base.to_string())),
+        };
+        Ok(url)
+    }
+
+    /// Opens a submission.
+    pub(super) async fn open(&self, request: &OpenRequest) -> Result<SubmissionView, ClientError> {
+        read(self.http.post(self.url(&[])?).json(request).send().await?).await
+    }
+
+    /// Adds a file, streaming it; `bar` moves along.
+    pub(super) async fn add(
+        &self,
+        submission: &SubmissionId,
+        name: &str,
+        path: &Path,
+        bar: &ProgressBar,
+    ) -> Result<(), ClientError> {
+        let trouble = |error| ClientError::File(path.to_owned(), error);
+        let file = tokio::fs::File::open(path).await.map_err(trouble)?;
+        let size = file.metadata().await.map_err(trouble)?.len();
+        bar.set_length(size);
+        let moving = bar.clone();
+        let chunks = ReaderStream::with_capacity(file, CHUNK).inspect(move |chunk| {
+            if let Ok(chunk) = chunk {
+                moving.inc(chunk.len() as u64);
+            }
+        });
+        let url = self.url(&[submission.as_str(), "files", name])?;
+        let request = self.http.put(url).header("content-length", size).body(Body::wrap_stream(chunks));
+        read::<serde_json::Value>(request.send().await?).await.map(|_| ())
+    }
+
+    /// Sends the submission.
+    pub(super) async fn submit(&self, submission: &SubmissionId) -> Result<SubmissionView, ClientError> {
+        read(self.http.post(self.url(&[submission.as_str(), "submit"])?).send().await?).await
+    }
+
+    /// Reads the submission.
+    pub(super) async fn status(&self, submission: &SubmissionId) -> Result<SubmissionView, ClientError> {
+        read(self.http.get(self.url(&[submission.as_str()])?).send().await?).await
+    }
+
+    /// Waits until nothing more happens by itself; `told` hears of each event on the way.
+    pub(super) async fn wait(
+        &self,
+        submission: &SubmissionId,
+        mut told: impl FnMut(&str),
+    ) -> Result<SubmissionView, ClientError> {
+        use eventsource_stream::Eventsource;
+        let response = self.http.get(self.url(&[submission.as_str(), "events"])?).send().await?;
+        let mut events = response.bytes_stream().eventsource();
+        loop {
+            let view = self.status(submission).await?;
+            if view.ended {
+                return Ok(view);
+            }
+            if let Ok(Some(Ok(event))) = tokio::time::timeout(LOOK_EVERY, events.next()).await {
+                told(&event.event);
+            }
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
+    if response.status().is_success() {
+        return Ok(response.json().await?);
+    }
+    let status = response.status();
+    let told = response.json::<Told>().await.unwrap_or_else(|_| Told {
+        code: status.as_str().to_owned(),
+        detail: status.canonical_reason().unwrap_or("no reason was given").to_owned(),
+    });
+    Err(ClientError::Refused(told))
+}

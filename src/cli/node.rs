@@ -1,0 +1,163 @@
+//! Nodes: `serve`, `work`, and the one that `submit --data`, `demo` and `bench` run within themselves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{CliError, Environment};
+use crate::app::App;
+use crate::http::api::{self, Api};
+use crate::settings::Settings;
+
+/// Begins logging to standard error: in JSON where a service runs, else only what goes wrong.
+pub(super) fn start_log(environment: &Environment, service: bool) {
+    let asked = environment.variables.get("LETTERCASE_LOG").cloned();
+    let filter = asked.unwrap_or_else(|| if service { "info" } else { "off" }.to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // a second call, in a test, keeps the first one's log
+    let _ = if service { builder.json().try_init() } else { builder.try_init() };
+}
+
+/// A running node: engine, reconcilers, and HTTP where asked for.
+pub(super) struct Node {
+    /// Its parts.
+    pub(super) app: App,
+    /// Where it listens.
+    pub(super) address: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts a node; with `listen`, one that answers HTTP there.
+    pub(super) async fn start(settings: Settings, listen: Option<SocketAddr>) -> Result<Self, CliError> {
+        let listener = match listen {
+            None => None,
+            Some(address) if !address.ip().is_loopback() => {
+                return Err(CliError::Usage(format!(
+                    "{address} is not a loopback address; there is no access control yet, so nothing else is listened on"
+                )));
+            }
+            Some(address) => {
+                Some(TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?)
+            }
+        };
+        let address = listener.as_ref().and_then(|l| l.local_addr().ok());
+        let app = App::start(settings).await?;
+        let stop = watch::Sender::new(false);
+        let mut tasks = Vec::new();
+        let engine = app.engine.clone();
+        tasks.push(tokio::spawn(async move { engine.run().await }));
+        tasks.push(tokio::spawn(reconcile(app.clone(), stop.subscribe())));
+        if let Some(listener) = listener {
+            let api = Api {
+                intake: app.intake.clone(),
+                engine: app.engine.clone(),
+                brand: app.settings.brand.clone(),
+                metrics: metrics_handle(),
+            };
+            let mut stopping = stop.subscribe();
+            tasks.push(tokio::spawn(async move {
+                let stopped = async move {
+                    let _ = stopping.wait_for(|stop| *stop).await;
+                };
+                if let Err(error) = api::serve(listener, api, stopped).await {
+                    tracing::error!(error = %error, "http ended");
+                }
+            }));
+        }
+        Ok(Self { app, address, stop, tasks })
+    }
+
+    /// The base of its addresses.
+    pub(super) fn url(&self) -> String {
+        self.address.map(|address| format!("http://{address}")).unwrap_or_default()
+    }
+
+    /// Finishes or gives back what runs, and ends.
+    pub(super) async fn stop(self) {
+        self.stop.send_replace(true);
+        self.app.engine.stop();
+        for task in self.tasks {
+            // an open event stream must not keep the node from ending
+            if tokio::time::timeout(Duration::from_secs(30), task).await.is_err() {
+                tracing::warn!("a part of the node did not end in time");
+            }
+        }
+        self.app.shutdown().await;
+    }
+}
+
+/// Metrics are installed once per process.
+fn metrics_handle() -> Option<PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<Option<PrometheusHandle>> = std::sync::OnceLock::new();
+    HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().ok()).clone()
+}
+
+async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
+    let token = Arc::<str>::from(app.intake.ctx.new_id());
+    loop {
+        let pause = tokio::time::timeout(app.intake.reconcile_every(), stopping.wait_for(|stop| *stop));
+        if pause.await.is_ok() {
+            return;
+        }
+        match app.intake.reconcile(&token).await {
+            Ok(mended) if mended != Default::default() => tracing::info!(?mended, "reconciled"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not reconcile"),
+        }
+        app.engine.wake();
+    }
+}
+
+pub(super) async fn serve(settings: Settings) -> Result<(), CliError> {
+    let listen = settings.listen;
+    let node = Node::start(settings, Some(listen)).await?;
+    tell_ready(&node).await;
+    eprintln!("listening on {}", node.url());
+    asked_to_stop().await;
+    node.stop().await;
+    Ok(())
+}
+
+pub(super) async fn work(settings: Settings) -> Result<(), CliError> {
+    let node = Node::start(settings, None).await?;
+    tell_ready(&node).await;
+    eprintln!("working");
+    asked_to_stop().await;
+    node.stop().await;
+    Ok(())
+}
+
+async fn tell_ready(node: &Node) {
+    let app = &node.app;
+    tracing::info!(node = app.settings.node, plan = app.plan_hash, "started");
+    match app.intake.scanner.ready(app.intake.ctx.now()).await {
+        Ok(version) => super::output::tell_scanner(&version),
+        Err(not_ready) => eprintln!("no scanner is fit to be used, so files wait: {not_ready}"),
+    }
+    if !app.settings.is_shared() {
+        eprintln!(
+            "data in {}: put it on an encrypted volume, for what lies there is health data",
+            app.settings.data_dir.display()
+        );
+    }
+}
+
+/// Waits for the signals that ask a service to end.
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
