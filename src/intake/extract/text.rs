@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use calamine::{Data, DataRef, Reader as _, Xls, Xlsx};
 use quick_xml::events::Event;
 
-use super::{ExtractLimits, ExtractedText, office, pdf};
+use super::{ExtractedText, office, pdf};
 use crate::intake::sniff::archive;
 use crate::intake::sniff::finding::{Judged, Stop};
 use crate::intake::sniff::policy::SniffPolicy;
@@ -14,6 +14,7 @@ use crate::intake::sniff::source::{Source, le16, le32};
 use crate::intake::sniff::text as plain;
 use crate::model::judgement::FileType;
 use crate::model::phi::Phi;
+use crate::outside::extract::ExtractLimits;
 
 /// Pages under construction, within the limits.
 struct Pages<'l> {
