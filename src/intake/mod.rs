@@ -4,6 +4,7 @@
 //! a submission once all of its files are judged. Cases are not known here: the journeys meet as rows and
 //! events.
 
+pub mod extract;
 pub mod load;
 pub mod plan;
 pub mod receive;

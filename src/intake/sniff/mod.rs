@@ -6,7 +6,7 @@
 //! refused. Trusting the client's Content-Type or the name: both are what an attacker writes. Trusting magic
 //! numbers: every library that looks at the head alone was fooled, so a head only chooses which structure is
 //! read, and the structure decides. Decoding in this process: whatever decompresses or decodes runs in a child
-//! ([`crate::outside::extract`]) whose death costs one document; here only headers, directories and trailers
+//! ([`crate::intake::extract`]) whose death costs one document; here only headers, directories and trailers
 //! are read, each with a bound.
 
 pub mod archive;
@@ -26,8 +26,9 @@ use thiserror::Error;
 use self::finding::{Finding, Judged, Stop};
 use self::policy::SniffPolicy;
 use self::source::Source;
+use crate::intake::extract::{Container, Embedded};
 use crate::model::judgement::{FileType, Flag, Reason, ReasonCode};
-use crate::outside::extract::{Container, Embedded, Extract, ExtractError, ExtractOutcome};
+use crate::outside::extract::{Extract, ExtractError, ExtractOutcome};
 
 /// Bytes at the start that the type libraries see.
 const HEAD_BYTES: u64 = 8 << 10;

@@ -6,15 +6,15 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Serialize;
 
 use super::nested::Inside;
-use super::{Container, EXIT_FAULT, Inspection, Job, office, ole, pdf, text};
+use super::{Container, Inspection, office, ole, pdf, text};
 use crate::intake::sniff::finding::{Judged, Stop};
 use crate::intake::sniff::policy::SniffPolicy;
 use crate::intake::sniff::source::Source;
 use crate::model::judgement::FileType;
+use crate::outside::extract::{EXIT_FAULT, Job, confine};
 
 /// Runs `inspect CONTAINER JOB` or `text TYPE JOB`: the arguments behind `extract`. Limits are set before a byte
 /// of the file is read.
@@ -28,10 +28,10 @@ pub fn main(args: &[String]) -> ExitCode {
 fn run(args: &[String]) -> io::Result<()> {
     let usage = || io::Error::from(io::ErrorKind::InvalidInput);
     let [mode, kind, job] = args else { return Err(usage()) };
-    let job: Job = serde_json::from_str(job)?;
-    let policy = job.policy.as_ref().ok_or_else(usage)?;
+    let job: Job<SniffPolicy> = serde_json::from_str(job)?;
+    let policy = &job.policy;
     let writes = if mode == "inspect" { policy.embedded_bytes } else { 0 };
-    confine(&job, writes)?;
+    confine(&job.limits, writes)?;
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let source = Source::new(&input, input.metadata()?.len());
     match mode.as_str() {
@@ -42,21 +42,6 @@ fn run(args: &[String]) -> io::Result<()> {
         }
         _ => Err(usage()),
     }
-}
-
-/// Takes from this process what it does not need, for good.
-fn confine(job: &Job, writes: u64) -> io::Result<()> {
-    let limits = &job.limits;
-    for (resource, most) in [
-        (Resource::As, limits.memory_bytes),
-        (Resource::Cpu, limits.cpu_seconds),
-        (Resource::Nofile, limits.open_files),
-        (Resource::Fsize, writes),
-        (Resource::Core, 0),
-    ] {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
-    }
-    Ok(())
 }
 
 fn report(value: &impl Serialize) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use calamine::{Data, DataRef, Reader as _, Xls, Xlsx};
 use quick_xml::events::Event;
 
-use super::{ExtractLimits, ExtractedText, office, pdf};
+use super::{ExtractedText, office, pdf};
 use crate::intake::sniff::archive;
 use crate::intake::sniff::finding::{Judged, Stop};
 use crate::intake::sniff::policy::SniffPolicy;
@@ -14,6 +14,7 @@ use crate::intake::sniff::source::{Source, le16, le32};
 use crate::intake::sniff::text as plain;
 use crate::model::judgement::FileType;
 use crate::model::phi::Phi;
+use crate::outside::extract::ExtractLimits;
 
 /// Pages under construction, within the limits.
 struct Pages<'l> {
@@ -178,7 +179,8 @@ fn of_xlsx(source: Source<'_>, pages: &mut Pages<'_>) -> Judged<()> {
             let separator = if cell.get_position().0 == row { "\t" } else { "\n" };
             row = cell.get_position().0;
             let value = cell_text(cell.get_value());
-            if !value.is_empty() && !(pages.push(separator) && pages.push(&value)) {
+            let goes_on = value.is_empty() || (pages.push(separator) && pages.push(&value));
+            if !goes_on {
                 return Ok(());
             }
         }
@@ -202,7 +204,8 @@ fn of_xls(source: Source<'_>, pages: &mut Pages<'_>) -> Judged<()> {
         let Ok(range) = book.worksheet_range(&sheet) else { continue };
         for row in range.rows() {
             let cells: Vec<_> = row.iter().map(ToString::to_string).filter(|cell| !cell.is_empty()).collect();
-            if !cells.is_empty() && !(pages.push(&cells.join("\t")) && pages.push("\n")) {
+            let goes_on = cells.is_empty() || (pages.push(&cells.join("\t")) && pages.push("\n"));
+            if !goes_on {
                 return Ok(());
             }
         }

@@ -1,19 +1,13 @@
-//! The child that reads inside what strangers sent: `EXE extract inspect CONTAINER` and `EXE extract text TYPE`.
+//! Runs the extract child, and takes from it what it does not need: `EXE extract MODE KIND JOB`.
 //!
-//! Whatever decompresses or decodes runs there: a process that sets its own limits first, has an empty
-//! environment, reads the file on its standard input (the open file itself), writes a report as JSON to its
-//! standard output and the contents of embedded files to its standard error, which is a file of ours; it is
-//! killed at the deadline. A stack overflow, an endless loop or an allocation without measure there costs that
-//! one document. Refused: a thread (it shares our memory and can't be killed), and a pool of children that
-//! live on (one document's exploit would read the next one).
-
-pub mod child;
-pub mod filters;
-pub mod nested;
-pub mod office;
-pub mod ole;
-pub mod pdf;
-pub mod text;
+//! Whatever decompresses or decodes what strangers sent runs there: a process that sets its own limits first,
+//! has an empty environment, reads the file on its standard input (the open file itself), writes a report as
+//! JSON to its standard output and the contents of embedded files to its standard error, which is a file of
+//! ours; it is killed at the deadline. A stack overflow, an endless loop or an allocation without measure there
+//! costs that one document. Refused: a thread (it shares our memory and can't be killed), and a pool of children
+//! that live on (one document's exploit would read the next one).
+//!
+//! What the child does and reports is not known here: `intake::extract` says it, with types of its own.
 
 use std::fs::File;
 use std::io;
@@ -23,18 +17,13 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
-
-use crate::codes;
-use crate::intake::sniff::finding::Finding;
-use crate::intake::sniff::policy::SniffPolicy;
-use crate::model::judgement::{FileType, Flag};
-use crate::model::phi::Phi;
 
 /// Limits of the child: table `[extract]` of `pipelines/intake.toml`, where each is explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,62 +45,6 @@ pub struct ExtractLimits {
     pub text_pages: usize,
     /// Bytes of text taken out, in all.
     pub text_bytes: usize,
-}
-
-codes! {
-    /// A container whose inside has to be read to judge it.
-    pub enum Container {
-        /// A PDF document.
-        Pdf = "pdf",
-        /// An Office Open XML package.
-        Ooxml = "ooxml",
-        /// A compound file (OLE): Word and Excel 97-2003, and encrypted newer ones.
-        Ole = "ole",
-    }
-}
-
-impl Container {
-    /// What it most likely is, where nothing else tells.
-    pub const fn likely_type(self) -> FileType {
-        match self {
-            Self::Pdf => FileType::Pdf,
-            Self::Ooxml => FileType::Docx,
-            Self::Ole => FileType::Doc,
-        }
-    }
-}
-
-/// A file found inside another, as a stretch of the scratch file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Embedded {
-    /// Where it begins, in bytes.
-    pub offset: u64,
-    /// Its length in bytes.
-    pub len: u64,
-    /// The name it has inside, cut at 255 characters; to be listed, never used as a path.
-    pub name: Option<Phi<String>>,
-}
-
-/// What the child found inside a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inspection {
-    /// What the file is, once its structure told.
-    pub file_type: Option<FileType>,
-    /// What speaks against it.
-    pub finding: Option<Finding>,
-    /// What is remarkable in it.
-    pub flags: Vec<Flag>,
-    /// What was taken out.
-    pub embedded: Vec<Embedded>,
-}
-
-/// Text of a document, for matching (INT-15). It is health data.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExtractedText {
-    /// Page by page (sheet by sheet; one for formats without pages).
-    pub pages: Vec<Phi<String>>,
-    /// Whether there was more than the limits allow.
-    pub truncated: bool,
 }
 
 /// How a child ended without a report.
@@ -153,15 +86,17 @@ pub enum ExtractError {
     Fault,
 }
 
-/// What the child gets told beside mode and type.
+/// What the child gets told beside mode and kind: its limits, and the caller's own part.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Job {
-    limits: ExtractLimits,
-    policy: Option<SniffPolicy>,
+pub struct Job<P> {
+    /// Its limits.
+    pub limits: ExtractLimits,
+    /// What it goes by.
+    pub policy: P,
 }
 
 /// The exit code by which the child says: not the file is to blame, the machine is (`EX_IOERR`).
-pub(crate) const EXIT_FAULT: u8 = 74;
+pub const EXIT_FAULT: u8 = 74;
 
 /// Runs extract children, a bounded number at a time.
 #[derive(Debug, Clone)]
@@ -179,42 +114,41 @@ impl Extract {
         Self { exe, scratch_dir, limits, permits }
     }
 
-    /// Reads inside a container. The scratch file holds what was taken out.
-    pub async fn inspect(
+    /// Runs a child that reports, and takes nothing out.
+    pub async fn run<P: Serialize, T: DeserializeOwned>(
         &self,
         file: &File,
-        container: Container,
-        policy: &SniffPolicy,
-    ) -> Result<ExtractOutcome<(Inspection, File)>, ExtractError> {
+        mode: [&str; 2],
+        policy: P,
+    ) -> Result<ExtractOutcome<T>, ExtractError> {
+        self.spawn(file, mode, policy, Stdio::null()).await
+    }
+
+    /// Runs a child that may take something out: it is in the scratch file beside the report.
+    pub async fn run_with_scratch<P: Serialize, T: DeserializeOwned>(
+        &self,
+        file: &File,
+        mode: [&str; 2],
+        policy: P,
+    ) -> Result<ExtractOutcome<(T, File)>, ExtractError> {
         let scratch = tempfile::tempfile_in(&self.scratch_dir).map_err(ExtractError::Scratch)?;
         let stderr = Stdio::from(scratch.try_clone().map_err(ExtractError::Scratch)?);
-        let outcome = self.run(file, ["inspect", container.as_str()], Some(policy), stderr).await?;
-        Ok(match outcome {
-            ExtractOutcome::Done(inspection) => ExtractOutcome::Done((inspection, scratch)),
+        Ok(match self.spawn(file, mode, policy, stderr).await? {
+            ExtractOutcome::Done(report) => ExtractOutcome::Done((report, scratch)),
             ExtractOutcome::Died { how } => ExtractOutcome::Died { how },
         })
     }
 
-    /// Takes the text out of a document; pictures have none.
-    pub async fn text(
-        &self,
-        file: &File,
-        file_type: FileType,
-        policy: &SniffPolicy,
-    ) -> Result<ExtractOutcome<ExtractedText>, ExtractError> {
-        self.run(file, ["text", file_type.as_str()], Some(policy), Stdio::null()).await
-    }
-
-    async fn run<T: DeserializeOwned>(
+    async fn spawn<P: Serialize, T: DeserializeOwned>(
         &self,
         file: &File,
         mode: [&str; 2],
-        policy: Option<&SniffPolicy>,
+        policy: P,
         stderr: Stdio,
     ) -> Result<ExtractOutcome<T>, ExtractError> {
         // The semaphore is never closed; if it were, running without a permit is still right.
         let _permit = self.permits.acquire().await.ok();
-        let job = Job { limits: self.limits.clone(), policy: policy.cloned() };
+        let job = Job { limits: self.limits.clone(), policy };
         let job = serde_json::to_string(&job).map_err(|fault| ExtractError::Start(fault.into()))?;
         let mut child = Command::new(&self.exe)
             .arg("extract")
@@ -267,4 +201,22 @@ fn conclude<T: DeserializeOwned>(
         (Some(code), _) => died(Death::Code(code)),
         (None, signal) => died(Death::Signal(signal.unwrap_or_default())),
     }
+}
+
+/// Takes from this process, the child, what it does not need, for good; `writes` is what any file it writes may
+/// grow to.
+///
+/// # Errors
+/// When a limit can't be set.
+pub fn confine(limits: &ExtractLimits, writes: u64) -> io::Result<()> {
+    for (resource, most) in [
+        (Resource::As, limits.memory_bytes),
+        (Resource::Cpu, limits.cpu_seconds),
+        (Resource::Nofile, limits.open_files),
+        (Resource::Fsize, writes),
+        (Resource::Core, 0),
+    ] {
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    Ok(())
 }
