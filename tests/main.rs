@@ -1,5 +1,5 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
-
 mod objects;
 mod scanner;
+mod tidy;
