@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 /// Declares an enum of closed codes that are the same word in code, database, API and logs.
 #[macro_export]
 macro_rules! codes {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal,)+ }) => {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        $vis enum $name { $($(#[$doc])* #[serde(rename = $code)] $variant,)+ }
+        pub enum $name { $($(#[$doc])* #[serde(rename = $code)] $variant,)+ }
 
         impl $name {
             /// All of them, in the order of their declaration.
@@ -161,6 +161,20 @@ codes! {
         CameraTrailer = "camera_trailer",
         /// The text is not UTF-8; it is transcoded for matching.
         Transcoded = "transcoded",
+    }
+}
+
+codes! {
+    /// What intake makes of a file, in a word.
+    pub enum Verdict {
+        /// Taken in.
+        Accept = "accept",
+        /// Refused.
+        Reject = "reject",
+        /// Infected.
+        Virus = "virus",
+        /// An operator has to decide.
+        Held = "held",
     }
 }
 
