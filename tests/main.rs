@@ -1,1 +1,3 @@
 // One binary for all tests: see CONTRIBUTING.md.
+
+mod hostile;

@@ -22,7 +22,8 @@ const HEAD_BYTES: u64 = 512;
 
 /// Endings of parts that a system would run, or a viewer act on.
 const PROGRAMS: [&str; 17] = [
-    "exe", "dll", "com", "scr", "msi", "bat", "cmd", "ps1", "vbs", "vbe", "js", "jse", "wsf", "hta", "jar", "lnk", "pif",
+    "exe", "dll", "com", "scr", "msi", "bat", "cmd", "ps1", "vbs", "vbe", "js", "jse", "wsf", "hta", "jar", "lnk",
+    "pif",
 ];
 /// Endings of parts that are documents of their own.
 const DOCUMENTS: [&str; 7] = ["mht", "mhtml", "htm", "html", "rtf", "eml", "msg"];

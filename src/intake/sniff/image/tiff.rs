@@ -38,7 +38,8 @@ struct Tiff<'f> {
 pub fn walk(source: &Source<'_>, policy: &SniffPolicy) -> Judged<Walked> {
     let head = source.take(0, 8)?.ok_or_else(damaged)?;
     let big_endian = head.first() == Some(&b'M');
-    let mut tiff = Tiff { source: *source, big_endian, reach: 8, seen: HashSet::new(), side: vec![], lengths_known: true };
+    let mut tiff =
+        Tiff { source: *source, big_endian, reach: 8, seen: HashSet::new(), side: vec![], lengths_known: true };
     let mut next = u64::from(tiff.long(&head, 4).ok_or_else(damaged)?);
     let mut pages = 0;
     while next != 0 {
