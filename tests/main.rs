@@ -1,3 +1,3 @@
-// One binary for all tests: see CONTRIBUTING.md.
+//! One binary for all tests: see CONTRIBUTING.md.
 
 mod hostile;

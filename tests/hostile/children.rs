@@ -82,6 +82,8 @@ async fn a_child_that_can_not_be_started_or_meets_an_io_fault_is_our_fault() {
     let missing = Extract::new("/nowhere/lettercase".into(), std::env::temp_dir(), shipped().extract);
     let judged = sniff(&file(&bytes), bytes.len() as u64, "a.pdf", &policy, &missing).await;
     assert!(matches!(judged, Err(SniffError::Child(ExtractError::Start(_)))));
+    let judged = sniff(&file(&bytes), 7, "a.pdf", &policy, &missing).await;
+    assert!(matches!(judged, Err(SniffError::Length { .. })), "a file of another length than announced");
     let (faulty, _dir) = stand_in("exit 74", shipped().extract);
     let judged = sniff(&file(&bytes), bytes.len() as u64, "a.pdf", &policy, &faulty).await;
     assert!(matches!(judged, Err(SniffError::Child(ExtractError::Fault))));

@@ -55,12 +55,12 @@ async fn a_package_is_what_its_main_part_is_declared_as() {
             "reject type_not_accepted pptx",
         ),
         ("VBA part in a plain docx", "a.docx", office::docx(&[("word/vbaProject.bin", b"x")]), "reject macros docm"),
-        ("VBA part in a plain xlsx", "a.xlsx", office::xlsx(&[("xl/vbaProject.bin", b"x")]), "reject macros docm"),
+        ("VBA part in a plain xlsx", "a.xlsx", office::xlsx(&[("xl/vbaProject.bin", b"x")]), "reject macros xlsm"),
         (
             "macro sheet in a plain xlsx",
             "a.xlsx",
             office::xlsx(&[("xl/macrosheets/sheet1.xml", b"<x/>")]),
-            "reject macros docm",
+            "reject macros xlsm",
         ),
     ];
     check(cases).await;
@@ -163,6 +163,8 @@ async fn compound_files_are_judged_by_their_streams() {
             xls(&workbook_stream(0, &[record(0x01AE, b"\x01\0\x05\0\0\x01b.xls")]), &[]),
             "accept xls external_links",
         ),
+        ("doc with a locked object", "a.doc", doc(&[("/ObjectPool/_1/WordDocument", &main)]), "hold encrypted"),
+        ("doc with a locked object", "a.doc", doc(&[("/ObjectPool/_1/WordDocument", &main)]), "hold encrypted"),
         ("presentation", "a.doc", compound(&[("/PowerPoint Document", b"x")]), "reject type_not_accepted ppt"),
         ("Outlook message", "a.doc", compound(&[("/__properties_version1.0", b"x")]), "reject type_not_accepted msg"),
         (
@@ -175,7 +177,7 @@ async fn compound_files_are_judged_by_their_streams() {
         ("Word and Excel at once", "a.doc", both, "reject polyglot doc"),
         ("half of a doc", "a.doc", half(&doc(&[])), "reject damaged doc"),
         ("doc without its last KiB", "a.doc", without_tail(&doc(&[])), "reject damaged doc"),
-        ("half of an xls", "a.xls", half(&xls(&sheet, &[])), "reject damaged doc"),
+        ("half of an xls", "a.xls", half(&xls(&sheet, &[])), "reject damaged xls"),
         ("xls without its last KiB", "a.xls", without_tail(&xls(&sheet, &[])), "reject damaged xls"),
     ];
     check(cases).await;

@@ -2,7 +2,7 @@
 
 use lettercase::outside::extract::ExtractOutcome;
 
-use super::build::{image, joined, office, ole, pdf};
+use super::build::{image, joined, office, ole, pdf, zip};
 use super::{Case, check, extract, file, shipped};
 use lettercase::model::judgement::FileType;
 
@@ -67,6 +67,7 @@ async fn what_good_files_have_behind_their_end_is_accepted() {
         ("pdf with line ends and NUL", "a.pdf", joined(&[&letter, b"\r\n\r\n\0\0\0"]), "accept pdf"),
         ("updated pdf", "a.pdf", pdf::updated(&letter), "accept pdf"),
         ("linearised pdf", "a.pdf", pdf::linearised(), "accept pdf"),
+        ("docx streamed, its sizes behind its parts", "a.docx", streamed(), "accept docx"),
         ("object-stream pdf", "a.pdf", pdf::with_object_streams(&letter), "accept pdf"),
         (
             "docx with an undeclared left-over part",
@@ -82,6 +83,32 @@ async fn what_good_files_have_behind_their_end_is_accepted() {
         ),
     ];
     check(cases).await;
+}
+
+/// A Word document as a streaming writer makes it: each part's sizes follow it.
+fn streamed() -> Vec<u8> {
+    let (mut bytes, mut directory) = (vec![], vec![]);
+    let items = office::docx_items(&[]);
+    for mut item in items.clone() {
+        item.flags = 8;
+        directory.extend(zip::central(&item, bytes.len() as u32));
+        let mut head = zip::local(&item);
+        head[14..26].fill(0);
+        bytes.extend(head);
+        bytes.extend(b"PK\x07\x08");
+        for number in [item.crc, item.stored.len() as u32, item.expanded_bytes] {
+            bytes.extend(number.to_le_bytes());
+        }
+    }
+    let end = zip::end(items.len() as u16, directory.len() as u32, bytes.len() as u32, b"");
+    [bytes, directory, end].concat()
+}
+
+#[test]
+fn the_shipped_policy_stays_within_the_scanner_s_reach_and_knows_its_keys() {
+    assert!(shipped().sniff.entry_bytes <= 100 << 20, "the scanner cuts longer parts");
+    let misspelt = include_str!("../../pipelines/intake.toml").replace("archive_entries =", "archive_entires =");
+    assert!(toml::from_str::<super::Shipped>(&misspelt).is_err());
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use lettercase::outside::extract::Container;
 use lettercase::outside::extract::child::inspect_into;
 use proptest::prelude::*;
 
-use super::{file, good, shipped};
+use super::build::noise;
+use super::{file, good, judge, shipped};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
@@ -35,6 +36,23 @@ proptest! {
         let scratch = tempfile::tempfile().unwrap();
         for container in [Container::Ooxml, Container::Ole] {
             let _inspection = inspect_into(source, container, &policy, &scratch);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mutated_file_is_judged_and_never_taken_for_a_fault_of_ours() {
+    let places = noise(400);
+    let mut random = places.iter().cycle().enumerate().map(|(turn, byte)| turn * 31 + usize::from(*byte));
+    for (name, good, _) in good::files() {
+        for _ in 0..6 {
+            let mut bytes = good.clone();
+            for _ in 0..4 {
+                let at = random.next().unwrap_or(1) * 251 % bytes.len();
+                bytes[at] ^= 0x15;
+            }
+            // `judge` ends the test where the judgement is an error.
+            judge(name, &bytes).await;
         }
     }
 }

@@ -109,7 +109,7 @@ pub fn is_program(head: &[u8]) -> bool {
 }
 
 /// A refusal further in, as an operator's question.
-fn further_in(stop: Stop) -> Stop {
+pub(super) fn further_in(stop: Stop) -> Stop {
     let Stop::Finding(Finding::Reject { detected, reason }) = stop else { return stop };
     Stop::Finding(match reason.code {
         ReasonCode::Encrypted => Finding::hold(

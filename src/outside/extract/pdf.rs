@@ -37,7 +37,7 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
     if found.active {
         inside.flag(Flag::ActiveContent);
     }
-    if found.files.is_empty() && mentions_embedded(&bytes) {
+    if mentions_embedded(&bytes) > found.typed + found.mentions {
         return Err(Finding::unreadable().into());
     }
     for (id, name) in &found.files {
@@ -58,10 +58,12 @@ pub fn load(bytes: &[u8], limit: usize) -> Result<Document, Finding> {
     )
 }
 
-/// Whether the raw bytes have a stream marked as an embedded file: one that no object list leads to.
-fn mentions_embedded(bytes: &[u8]) -> bool {
+/// How often the bytes have the mark of an embedded file. More marks than were found as objects or as words
+/// within a stream: one hides where no list of objects leads.
+fn mentions_embedded(bytes: &[u8]) -> usize {
     const MARK: &[u8] = b"/EmbeddedFile";
-    bytes.windows(MARK.len() + 1).any(|window| window.starts_with(MARK) && window.last() != Some(&b's'))
+    let marks = bytes.windows(MARK.len() + 1).filter(|window| window.starts_with(MARK) && !window.ends_with(b"s"));
+    marks.count()
 }
 
 /// What the objects hold.
@@ -69,6 +71,10 @@ fn mentions_embedded(bytes: &[u8]) -> bool {
 struct Found {
     active: bool,
     files: BTreeMap<ObjectId, Option<String>>,
+    /// Streams marked as embedded files.
+    typed: usize,
+    /// The same mark as mere words within streams.
+    mentions: usize,
 }
 
 impl Found {
@@ -82,7 +88,9 @@ impl Found {
             }
             Object::Dictionary(dictionary) => self.visit_dictionary(dictionary, document, depth),
             Object::Stream(stream) => {
+                self.mentions += mentions_embedded(&stream.content);
                 if let Some(id) = id.filter(|_| stream.dict.has_type(b"EmbeddedFile")) {
+                    self.typed += 1;
                     self.files.entry(id).or_default();
                 }
                 self.visit_dictionary(&stream.dict, document, depth)

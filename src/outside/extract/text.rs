@@ -179,7 +179,8 @@ fn of_xlsx(source: Source<'_>, pages: &mut Pages<'_>) -> Judged<()> {
             let separator = if cell.get_position().0 == row { "\t" } else { "\n" };
             row = cell.get_position().0;
             let value = cell_text(cell.get_value());
-            if !value.is_empty() && !(pages.push(separator) && pages.push(&value)) {
+            let kept = value.is_empty() || (pages.push(separator) && pages.push(&value));
+            if !kept {
                 return Ok(());
             }
         }
@@ -203,7 +204,8 @@ fn of_xls(source: Source<'_>, pages: &mut Pages<'_>) -> Judged<()> {
         let Ok(range) = book.worksheet_range(&sheet) else { continue };
         for row in range.rows() {
             let cells: Vec<_> = row.iter().map(ToString::to_string).filter(|cell| !cell.is_empty()).collect();
-            if !cells.is_empty() && !(pages.push(&cells.join("\t")) && pages.push("\n")) {
+            let kept = cells.is_empty() || (pages.push(&cells.join("\t")) && pages.push("\n"));
+            if !kept {
                 return Ok(());
             }
         }

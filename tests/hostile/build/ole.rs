@@ -28,7 +28,7 @@ pub(crate) fn word_streams(text: &str, flags: u16) -> (Vec<u8>, Vec<u8>) {
     table.extend(0_u32.to_le_bytes());
     table.extend((text.len() as u32).to_le_bytes());
     table.extend([0, 0]);
-    table.extend((offset * 2 | 0x4000_0000).to_le_bytes());
+    table.extend(((offset * 2) | 0x4000_0000).to_le_bytes());
     table.extend([0, 0]);
     main[0x1A6..0x1AA].copy_from_slice(&(table.len() as u32).to_le_bytes());
     (main, table)
