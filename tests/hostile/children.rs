@@ -1,6 +1,5 @@
 //! The child's limits: what kills it costs one document.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use lettercase::outside::extract::{Container, Death, Extract, ExtractError, ExtractLimits, ExtractOutcome};
@@ -13,8 +12,11 @@ use lettercase::intake::sniff::{SniffError, sniff};
 fn stand_in(script: &str, limits: ExtractLimits) -> (Extract, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("child");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Another process writes it: a descriptor of ours, inherited by a child of another test, would keep the
+    // script busy.
+    let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#;
+    let status = std::process::Command::new("sh").args(["-c", write, "sh", script]).arg(&path).status().unwrap();
+    assert!(status.success());
     (Extract::new(path, std::env::temp_dir(), limits), dir)
 }
 
@@ -67,7 +69,7 @@ async fn a_child_over_its_memory_dies_and_the_document_is_held() {
 async fn a_child_over_its_cpu_time_dies() {
     let mut shipped = shipped();
     shipped.extract.cpu_seconds = 1;
-    // Two hundred revisions of a long list of arrays: seconds of parsing, without much memory.
+    // A long list of small objects: seconds of parsing.
     let list: Vec<u8> = b"[ [ ] << /A 1 >> (x) ] ".repeat(2_000_000);
     let bytes = pdf::letter("x", "", &[[b"[".as_slice(), &list, b"]"].concat()]);
     shipped.extract.memory_bytes = 8 << 30;
@@ -91,6 +93,8 @@ async fn a_child_that_can_not_be_started_or_meets_an_io_fault_is_our_fault() {
 
 #[tokio::test]
 async fn a_child_sees_no_environment() {
-    let (extract, _dir) = stand_in("test -z \"$HOME$CARGO$USER$PATH_INFO\" && exit 7; exit 8", shipped().extract);
+    // What the shell itself sets is not ours.
+    let script = "test -z \"$(/usr/bin/env | grep -v -e ^PWD= -e ^OLDPWD= -e ^SHLVL= -e ^_=)\" && exit 7; exit 8";
+    let (extract, _dir) = stand_in(script, shipped().extract);
     assert_eq!(death(&extract, b"x", Container::Pdf).await, Death::Code(7));
 }

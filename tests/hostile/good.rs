@@ -2,7 +2,7 @@
 
 use lettercase::outside::extract::ExtractOutcome;
 
-use super::build::{image, joined, office, ole, pdf, zip};
+use super::build::{image, joined, noise, office, ole, pdf, zip};
 use super::{Case, check, extract, file, shipped};
 use lettercase::model::judgement::FileType;
 
@@ -33,6 +33,8 @@ async fn one_good_file_of_each_accepted_extension_is_accepted() {
 #[tokio::test]
 async fn what_good_files_have_behind_their_end_is_accepted() {
     let letter = pdf::letter("Hello", "", &[]);
+    // Ten bytes that do not compress in every 320, as the parts of office programs' own templates.
+    let template: Vec<u8> = noise(65_540).chunks(10).flat_map(|bytes| [bytes, &[b' '; 310]].concat()).collect();
     let mpf: &[(u8, &[u8])] = &[(0xE2, b"MPF\0II*\0")];
     let motion: &[(u8, &[u8])] = &[(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x GCamera:MicroVideo=\"1\"/>")];
     let second = image::jpeg(320, 240, &[]);
@@ -67,6 +69,7 @@ async fn what_good_files_have_behind_their_end_is_accepted() {
         ("pdf with line ends and NUL", "a.pdf", joined(&[&letter, b"\r\n\r\n\0\0\0"]), "accept pdf"),
         ("updated pdf", "a.pdf", pdf::updated(&letter), "accept pdf"),
         ("linearised pdf", "a.pdf", pdf::linearised(), "accept pdf"),
+        ("docx part of 2 MiB at 25 : 1", "a.docx", office::docx(&[("word/styles.xml", &template)]), "accept docx"),
         ("docx streamed, its sizes behind its parts", "a.docx", streamed(), "accept docx"),
         ("object-stream pdf", "a.pdf", pdf::with_object_streams(&letter), "accept pdf"),
         (

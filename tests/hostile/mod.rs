@@ -1,5 +1,5 @@
 //! Hostile, odd and good files, each made here in code, judged by the real program's child. The tables cite
-//! the rows of `hostile-inputs` they prove.
+//! the rows of the list of hostile inputs they prove.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its world can't be set up")]
 
 mod archives;

@@ -13,6 +13,7 @@ async fn pictures_of_too_many_pixels_are_refused_by_their_header() {
         ("gif", "a.gif", image::gif(65_535, 65_535, 1), "reject image_bomb -"),
         ("gif of too many frames", "a.gif", image::gif(2, 2, 5_001), "reject image_bomb -"),
         ("jpeg", "a.jpg", image::jpeg(65_500, 65_500, &[]), "reject image_bomb -"),
+        ("jpeg that tells its height later", "a.jpg", image::jpeg(65_500, 0, &[]), "reject image_bomb -"),
         ("tiff", "a.tif", image::tiff(100_000, 100_000, 1, 1), "reject image_bomb -"),
         ("tiff of 8 bits", "a.tif", image::tiff(20_000, 20_000, 8, 1), "reject image_bomb -"),
         ("tiff of too many pages", "a.tif", image::tiff(9, 9, 1, 5_001), "reject image_bomb -"),

@@ -92,6 +92,8 @@ fn check_frame(segment: &[u8], policy: &SniffPolicy) -> Judged<()> {
     let Some(((height, width), (precision, channels))) = size.filter(|((_, width), _)| *width > 0) else {
         return Err(Finding::damaged(FileType::Jpeg).into());
     };
+    // A height of 0 is told behind the first scan, where only a decoder sees it: the largest is assumed.
+    let height = if height == 0 { u16::MAX } else { height };
     check_page(width.into(), height.into(), u64::from(*precision) * u64::from(*channels), policy)
 }
 
