@@ -73,9 +73,10 @@ codes! {
 }
 
 impl FileType {
-    /// The type a file name's extension declares, `None` for one that is not accepted or missing.
+    /// The type a file name's extension declares, `None` for one that is not accepted or missing. Blanks and
+    /// dots at the end don't count: some systems drop them.
     pub fn from_file_name(name: &str) -> Option<Self> {
-        let (_, extension) = name.trim_end().rsplit_once('.')?;
+        let (_, extension) = name.trim_end_matches(|c: char| c == '.' || c.is_whitespace()).rsplit_once('.')?;
         Some(match extension.to_ascii_lowercase().as_str() {
             "pdf" => Self::Pdf,
             "jpg" | "jpeg" => Self::Jpeg,
