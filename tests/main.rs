@@ -1,1 +1,5 @@
-// One binary for all tests: see CONTRIBUTING.md.
+//! One binary for all tests: see CONTRIBUTING.md.
+
+
+mod objects;
+mod scanner;

@@ -1,1 +1,7 @@
 //! The only door to clock, randomness, network, disk and child processes.
+
+pub mod context;
+pub mod extract;
+pub mod objects;
+pub mod scanner;
+pub mod spool;

@@ -1,0 +1,123 @@
+//! Cases react to what intake tells, in transactions of their own: the journeys meet as rows and events.
+//!
+//! Until each kind's rules come, a reconsideration that names a known claim opens a bare case under REC-03,
+//! and everything else names a case that is there.
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use crate::db::submissions::{CaseAnswer, Submission};
+use crate::db::{Conn, DbError, Stamp, case_files, submissions, work};
+use crate::engine::readers::Reader;
+use crate::model::case::{CaseKind, CaseStatus, ReconsiderationStatus};
+use crate::model::event::{Event, EventType};
+use crate::model::ids::{CaseId, CaseNumber, ReferenceNumber};
+use crate::model::submission::SubmissionState;
+
+/// The reader of submissions' events.
+pub struct Cases;
+
+/// The stage of the intake journey that waits for our answer.
+const SETTLE: &str = "settle";
+
+#[async_trait]
+impl Reader for Cases {
+    fn name(&self) -> &'static str {
+        "cases"
+    }
+
+    fn wants(&self, kind: EventType) -> bool {
+        matches!(kind, EventType::Submission(SubmissionState::Submitted | SubmissionState::FailedVirus))
+    }
+
+    async fn react(&self, conn: &mut Conn, stamp: Stamp<'_>, event: &Event) -> Result<(), DbError> {
+        let (Ok(kind), Ok(id)) = (event.kind.parse(), event.subject.parse()) else { return Ok(()) };
+        let Some(submission) = submissions::get(conn, &id).await? else { return Ok(()) };
+        match kind {
+            EventType::Submission(SubmissionState::Submitted) => {
+                let answer = answer(conn, stamp, &submission).await?;
+                submissions::put_case_answer(conn, stamp, &id, &answer).await?;
+                work::put(conn, stamp, id.as_str(), SETTLE).await
+            }
+            EventType::Submission(SubmissionState::FailedVirus) => fail(conn, stamp, &submission).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The case that a submission is for.
+async fn answer(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Result<CaseAnswer, DbError> {
+    let said = &submission.said;
+    let found = |case_id: CaseId| CaseAnswer { case_id: Some(case_id), answer: "named".into() };
+    let none = |answer: &str| CaseAnswer { case_id: None, answer: answer.into() };
+    if let Some(number) = &said.case_number {
+        return Ok(match case_files::by_number(conn, &submission.brand, number).await? {
+            Some(case) if case.kind == submission.kind => found(case.id),
+            Some(_) => none("the case named is of another kind"),
+            None => none("no case of the number named is known"),
+        });
+    }
+    if let Some(reference) = &said.reference {
+        return Ok(earlier(conn, reference).await?.map_or_else(|| none("no case is known for the reference"), found));
+    }
+    match submission.kind {
+        CaseKind::Reconsideration => open(conn, stamp, submission).await,
+        CaseKind::Precertification | CaseKind::Appeal => Ok(none("no case was named")),
+    }
+}
+
+/// The case of an earlier submission.
+async fn earlier(conn: &mut Conn, reference: &ReferenceNumber) -> Result<Option<CaseId>, DbError> {
+    let Some(id) = submissions::by_reference(conn, reference).await? else { return Ok(None) };
+    Ok(submissions::case_answer(conn, &id).await?.and_then(|answer| answer.case_id))
+}
+
+/// Opens a bare reconsideration for the claim named. What else the sender said about it must fit: a case on
+/// the wrong claim would be another patient's.
+async fn open(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Result<CaseAnswer, DbError> {
+    let none = |answer: &str| Ok(CaseAnswer { case_id: None, answer: answer.into() });
+    let said = &submission.said;
+    let Some(number) = &said.claim_number else { return none("no claim was named") };
+    let Some(claim) = case_files::claim(conn, &submission.brand, number).await? else {
+        return none("no claim of the number named is known");
+    };
+    if !claim.status.is_finalized() {
+        return none("the claim is not finalized (REC-02)");
+    }
+    let other_practice = said.tin.as_ref().is_some_and(|tin| *tin != claim.tin);
+    let other_member = said.member_id.as_ref().is_some_and(|member| *member != claim.member_id);
+    if other_practice || other_member {
+        return none("the claim named is another practice's or another member's");
+    }
+    let id: CaseId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let case_number = new_case_number(stamp.ctx.random_bits())?;
+    let status = CaseStatus::Reconsideration(ReconsiderationStatus::Received);
+    if case_files::open_reconsideration(conn, stamp, &submission.brand, (&id, &case_number), &claim, status).await? {
+        Ok(CaseAnswer { case_id: Some(id), answer: "opened".into() })
+    } else {
+        none("a reconsideration is open for this claim (REC-03)")
+    }
+}
+
+/// A reconsideration whose submission had an infected file fails as a whole; other kinds keep status, clock
+/// and receipt date (INT-13).
+async fn fail(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Result<(), DbError> {
+    let answer = submissions::case_answer(conn, &submission.id).await?;
+    let opened = answer.filter(|a| a.answer == "opened").and_then(|a| a.case_id);
+    let Some(case_id) = opened else { return Ok(()) };
+    let Some(case) = case_files::get(conn, &case_id).await? else { return Ok(()) };
+    if case.status.is_final() {
+        return Ok(());
+    }
+    let status = CaseStatus::Reconsideration(ReconsiderationStatus::RequestFailedVirus);
+    case_files::set_status(conn, stamp, &case, status, json!({ "submission": submission.id })).await
+}
+
+/// A number for a case of ours: sparse and with a check character, like a reference number.
+fn new_case_number(random: u64) -> Result<CaseNumber, DbError> {
+    ReferenceNumber::from_random(random)
+        .as_str()
+        .replacen("LC-", "RC-", 1)
+        .parse()
+        .map_err(|_| DbError::Unreadable { column: "case_number" })
+}

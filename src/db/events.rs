@@ -1,0 +1,222 @@
+//! Events: appended without a position, sealed in order, read by position.
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+
+use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_number, opt_text, parsed, text};
+use crate::model::event::{Event, NewEvent};
+
+/// The version of the payloads written now.
+const PAYLOAD_VERSION: i64 = 1;
+
+/// Writes an event into the caller's transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn append(conn: &mut Conn, stamp: Stamp<'_>, event: NewEvent<'_>) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO event (id, type, version, subject, brand, tin_uid, actor, at, payload)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(stamp.ctx.new_id())
+    .bind(event.kind.to_string())
+    .bind(PAYLOAD_VERSION)
+    .bind(event.subject)
+    .bind(event.brand.as_str())
+    .bind(event.tin_uid)
+    .bind(stamp.actor)
+    .bind(stamp.now())
+    .bind(event.payload.to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Events that have no position yet, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unsealed(conn: &mut Conn, limit: i64) -> Result<Vec<Event>, DbError> {
+    let rows = sqlx::query(
+        "SELECT id, position, type, version, subject, brand, tin_uid, actor, at, payload FROM event
+         WHERE position IS NULL ORDER BY at, id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Gives an event its position and digest.
+///
+/// # Errors
+/// When the database fails or the event has a position already.
+pub async fn set_position(conn: &mut Conn, id: &str, position: i64, digest: &str) -> Result<(), DbError> {
+    let done = sqlx::query("UPDATE event SET position = $1, digest = $2 WHERE id = $3 AND position IS NULL")
+        .bind(position)
+        .bind(digest)
+        .bind(id)
+        .execute(conn)
+        .await?;
+    exactly_one(&done, "event")
+}
+
+/// Sealed events behind `position`, in order, with their stored digests.
+///
+/// # Errors
+/// When the database fails.
+pub async fn after(conn: &mut Conn, position: i64, limit: i64) -> Result<Vec<(Event, String)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT id, position, type, version, subject, brand, tin_uid, actor, at, payload, digest FROM event
+         WHERE position > $1 ORDER BY position LIMIT $2",
+    )
+    .bind(position)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| Ok((read(row)?, opt_text(row, "digest")?.unwrap_or_default()))).collect()
+}
+
+/// Sealed events about a submission or one of its documents, behind `position`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_submission(
+    conn: &mut Conn,
+    submission: &str,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<Event>, DbError> {
+    let rows = sqlx::query(
+        "SELECT id, position, type, version, subject, brand, tin_uid, actor, at, payload FROM event
+         WHERE position > $2 AND (subject = $1 OR subject IN (SELECT id FROM document WHERE submission_id = $1))
+         ORDER BY position LIMIT $3",
+    )
+    .bind(submission)
+    .bind(position)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// A batch of events under one MAC that chains it to the batch before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal {
+    /// Position of the first event in it.
+    pub first_position: i64,
+    /// Position of the last event in it.
+    pub last_position: i64,
+    /// HMAC-SHA-256 over the MAC before and the events' digests, in hexadecimal.
+    pub mac: String,
+}
+
+/// The newest seal.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_seal(conn: &mut Conn) -> Result<Option<Seal>, DbError> {
+    let row = sqlx::query("SELECT first_position, last_position, mac FROM seal ORDER BY first_position DESC LIMIT 1")
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(read_seal).transpose()
+}
+
+/// Seals whose first position is behind `position`, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn seals_after(conn: &mut Conn, position: i64, limit: i64) -> Result<Vec<Seal>, DbError> {
+    let rows = sqlx::query(
+        "SELECT first_position, last_position, mac FROM seal WHERE first_position > $1 ORDER BY first_position LIMIT $2",
+    )
+    .bind(position)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read_seal).collect()
+}
+
+/// Writes a seal.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put_seal(conn: &mut Conn, stamp: Stamp<'_>, seal: &Seal) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO seal (first_position, last_position, mac, at) VALUES ($1, $2, $3, $4)")
+        .bind(seal.first_position)
+        .bind(seal.last_position)
+        .bind(&seal.mac)
+        .bind(stamp.now())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many events have no position, and since when the oldest of them waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn backlog(conn: &mut Conn) -> Result<(i64, Option<Timestamp>), DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n, CAST(MIN(at) AS BIGINT) AS oldest FROM event WHERE position IS NULL")
+        .fetch_one(conn)
+        .await?;
+    Ok((number(&row, "n")?, super::opt_instant(&row, "oldest")?))
+}
+
+/// The last position given out, 0 when none was.
+///
+/// # Errors
+/// When the database fails.
+pub async fn head(conn: &mut Conn) -> Result<i64, DbError> {
+    let row = sqlx::query("SELECT CAST(MAX(position) AS BIGINT) AS head FROM event").fetch_one(conn).await?;
+    Ok(opt_number(&row, "head")?.unwrap_or(0))
+}
+
+/// How far the reader `name` has come.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reader_position(conn: &mut Conn, name: &str) -> Result<i64, DbError> {
+    let row = sqlx::query("SELECT position FROM event_reader WHERE name = $1").bind(name).fetch_optional(conn).await?;
+    row.map_or(Ok(0), |row| number(&row, "position"))
+}
+
+/// Moves the reader `name` from one position to the next.
+///
+/// # Errors
+/// [`DbError::Stale`] when another node moved it first.
+pub async fn move_reader(conn: &mut Conn, name: &str, from: i64, to: i64) -> Result<(), DbError> {
+    let done = sqlx::query(
+        "INSERT INTO event_reader (name, position) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE event_reader.position = $3",
+    )
+    .bind(name)
+    .bind(to)
+    .bind(from)
+    .execute(conn)
+    .await?;
+    exactly_one(&done, "event reader")
+}
+
+fn read(row: &AnyRow) -> Result<Event, DbError> {
+    Ok(Event {
+        id: parsed(row, "id")?,
+        position: opt_number(row, "position")?,
+        kind: text(row, "type")?,
+        version: number(row, "version")?,
+        subject: text(row, "subject")?,
+        brand: text(row, "brand")?,
+        tin_uid: opt_text(row, "tin_uid")?,
+        actor: text(row, "actor")?,
+        at: instant(row, "at")?,
+        payload: text(row, "payload")?,
+    })
+}
+
+fn read_seal(row: &AnyRow) -> Result<Seal, DbError> {
+    Ok(Seal {
+        first_position: number(row, "first_position")?,
+        last_position: number(row, "last_position")?,
+        mac: text(row, "mac")?,
+    })
+}

@@ -1,0 +1,320 @@
+//! The only SQL. Free functions that take the caller's connection, so that a state change, its posting, its
+//! event and the next work commit together, whoever makes it.
+//!
+//! One text serves SQLite and PostgreSQL; the real forks are opening ([`Db::open`]) and claiming
+//! ([`work::claim`]). There are no repository traits: they would repeat every signature and hide the
+//! transaction.
+
+pub mod case_files;
+pub mod contents;
+pub mod documents;
+pub mod events;
+pub mod leases;
+pub mod ledger;
+pub mod reference;
+pub mod submissions;
+pub mod work;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::migrate::Migrator;
+use sqlx::{Any, AnyPool, Executor, Row, Transaction};
+use thiserror::Error;
+
+use crate::outside::context::Context;
+
+/// A connection, inside a transaction or not.
+pub type Conn = sqlx::AnyConnection;
+/// A transaction that writes.
+pub type Tx = Transaction<'static, Any>;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/db/migrations");
+
+/// The oldest schema version whose readers still understand this one's rows (expand first, contract later).
+const OLDEST_READER: &str = "1";
+
+/// Which database lies beneath.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// SQLite, embedded.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// What went wrong with the database.
+#[derive(Debug, Error)]
+pub enum DbError {
+    /// It does not answer, is locked, full or restarting: worth another try.
+    #[error("the database can't be used now")]
+    Unavailable(#[source] sqlx::Error),
+    /// The row is no longer in the state that the change began from: somebody else was first.
+    #[error("the {what} has changed meanwhile")]
+    Stale {
+        /// What was to be changed.
+        what: &'static str,
+    },
+    /// A change of state that the model does not know.
+    #[error("a {what} can't go from {from} to {to}")]
+    Transition {
+        /// What was to be changed.
+        what: &'static str,
+        /// The state it is in.
+        from: &'static str,
+        /// The state asked for.
+        to: &'static str,
+    },
+    /// A stored value can't be read back.
+    #[error("column {column} holds what this version can't read")]
+    Unreadable {
+        /// The column, never its value.
+        column: &'static str,
+    },
+    /// The schema could not be brought up, or is newer than this program.
+    #[error("the schema can't be used: {0}")]
+    Schema(String),
+    /// A fault of a statement.
+    #[error("the database refused a statement")]
+    Statement(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        let passing = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed => true,
+            sqlx::Error::Database(fault) => {
+                let code = fault.code();
+                let code = code.as_deref().unwrap_or_default();
+                // PostgreSQL: connection (08), serialization and deadlock (40), resources (53), operator
+                // intervention (57). SQLite: BUSY 5, LOCKED 6, READONLY 8, IOERR 10, FULL 13, CANTOPEN 14,
+                // in the low byte of the extended code.
+                let sqlite = code.parse::<u32>().map(|n| n & 0xff).unwrap_or_default();
+                ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                    || (code.len() < 5 && matches!(sqlite, 5 | 6 | 8 | 10 | 13 | 14))
+            }
+            _ => false,
+        };
+        if passing { Self::Unavailable(error) } else { Self::Statement(error) }
+    }
+}
+
+impl DbError {
+    /// Whether trying again later can help.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Stale { .. })
+    }
+}
+
+/// An open database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    writer: AnyPool,
+    reader: AnyPool,
+    flavor: Flavor,
+}
+
+impl Db {
+    /// Opens `sqlite:PATH` or `postgres://…`. SQLite gets one writing connection, WAL and full fsync: what a
+    /// caller was told is durable.
+    ///
+    /// # Errors
+    /// When the address is of neither kind or the database can't be reached.
+    pub async fn open(url: &str) -> Result<Self, DbError> {
+        sqlx::any::install_default_drivers();
+        let flavor = if url.starts_with("sqlite:") {
+            Flavor::Sqlite
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            Flavor::Postgres
+        } else {
+            return Err(DbError::Schema("the database setting must begin with sqlite: or postgres:".into()));
+        };
+        let pool = |connections, setup: &'static [&'static str]| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(10))
+                .after_connect(move |conn, _| {
+                    Box::pin(async move {
+                        for statement in setup {
+                            conn.execute(*statement).await?;
+                        }
+                        Ok(())
+                    })
+                })
+        };
+        let (writer, reader) = match flavor {
+            Flavor::Sqlite => {
+                const WRITER: &[&str] = &[
+                    "PRAGMA journal_mode = WAL",
+                    "PRAGMA synchronous = FULL",
+                    "PRAGMA busy_timeout = 10000",
+                    "PRAGMA temp_store = MEMORY",
+                ];
+                const READER: &[&str] =
+                    &["PRAGMA busy_timeout = 10000", "PRAGMA temp_store = MEMORY", "PRAGMA query_only = ON"];
+                let url = if url.contains('?') { url.to_owned() } else { format!("{url}?mode=rwc") };
+                (pool(1, WRITER).connect(&url).await?, pool(4, READER).connect(&url).await?)
+            }
+            Flavor::Postgres => {
+                const SETUP: &[&str] = &["SET synchronous_commit = on", "SET statement_timeout = '60s'"];
+                let one = pool(16, SETUP).connect(url).await?;
+                (one.clone(), one)
+            }
+        };
+        Ok(Self { writer, reader, flavor })
+    }
+
+    /// Which database lies beneath.
+    pub const fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
+    /// Begins a transaction that writes. On SQLite it takes the one write lock at once, so that no
+    /// transaction fails half way for having begun as a reader.
+    ///
+    /// # Errors
+    /// When no connection is free in time.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        Ok(match self.flavor {
+            Flavor::Sqlite => self.writer.begin_with("BEGIN IMMEDIATE").await?,
+            Flavor::Postgres => self.writer.begin().await?,
+        })
+    }
+
+    /// A connection to read with.
+    ///
+    /// # Errors
+    /// When no connection is free in time.
+    pub async fn read(&self) -> Result<sqlx::pool::PoolConnection<Any>, DbError> {
+        Ok(self.reader.acquire().await?)
+    }
+
+    /// Brings the schema up to this program's.
+    ///
+    /// # Errors
+    /// When a migration fails.
+    pub async fn migrate(&self) -> Result<(), DbError> {
+        MIGRATIONS.run(&self.writer).await.map_err(|e| DbError::Schema(e.to_string()))?;
+        let mut tx = self.begin().await?;
+        set_installation(&mut tx, "oldest_reader", OLDEST_READER).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Checks that this program may work on the schema as it stands: its own, or a newer one that still
+    /// serves readers as old as this program.
+    ///
+    /// # Errors
+    /// When the schema is missing, older, or too new.
+    pub async fn check_schema(&self) -> Result<(), DbError> {
+        let mut conn = self.read().await?;
+        let ours = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
+        let found: Option<i64> = sqlx::query("SELECT CAST(MAX(version) AS BIGINT) AS newest FROM _sqlx_migrations")
+            .fetch_optional(&mut *conn)
+            .await
+            .ok()
+            .flatten()
+            .and_then(|row| row.try_get("newest").ok());
+        let oldest = installation(&mut conn, "oldest_reader").await.ok().flatten();
+        let oldest = oldest.and_then(|v| v.parse::<i64>().ok());
+        match (found, oldest) {
+            (None, _) => Err(DbError::Schema("it is empty; run `lettercase migrate`".into())),
+            (Some(found), _) if found < ours => {
+                Err(DbError::Schema(format!("it is at version {found}, this program needs {ours}; run `lettercase migrate`")))
+            }
+            (Some(found), Some(oldest)) if oldest > ours => Err(DbError::Schema(format!(
+                "it is at version {found} and serves no program older than schema {oldest}; this one knows {ours}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.reader.close().await;
+    }
+}
+
+/// Who writes, and when: given to every function that leaves a trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// Clock and ids.
+    pub ctx: &'a Context,
+    /// Who does it.
+    pub actor: &'a str,
+}
+
+impl Stamp<'_> {
+    /// The instant now, as it is stored.
+    pub fn now(&self) -> i64 {
+        self.ctx.now().as_microsecond()
+    }
+}
+
+/// Reads a value that the installation keeps about itself.
+///
+/// # Errors
+/// When the database fails.
+pub async fn installation(conn: &mut Conn, name: &str) -> Result<Option<String>, DbError> {
+    let row = sqlx::query("SELECT value FROM installation WHERE name = $1").bind(name).fetch_optional(conn).await?;
+    row.map(|row| text(&row, "value")).transpose()
+}
+
+/// Keeps a value about the installation.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_installation(conn: &mut Conn, name: &str, value: &str) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(value)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+fn text(row: &AnyRow, column: &'static str) -> Result<String, DbError> {
+    row.try_get(column).map_err(|_| DbError::Unreadable { column })
+}
+
+fn opt_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, DbError> {
+    row.try_get(column).map_err(|_| DbError::Unreadable { column })
+}
+
+fn number(row: &AnyRow, column: &'static str) -> Result<i64, DbError> {
+    row.try_get(column).map_err(|_| DbError::Unreadable { column })
+}
+
+fn opt_number(row: &AnyRow, column: &'static str) -> Result<Option<i64>, DbError> {
+    row.try_get(column).map_err(|_| DbError::Unreadable { column })
+}
+
+fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T, DbError> {
+    text(row, column)?.parse().map_err(|_| DbError::Unreadable { column })
+}
+
+fn opt_parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, DbError> {
+    opt_text(row, column)?.map(|v| v.parse().map_err(|_| DbError::Unreadable { column })).transpose()
+}
+
+fn instant(row: &AnyRow, column: &'static str) -> Result<Timestamp, DbError> {
+    Timestamp::from_microsecond(number(row, column)?).map_err(|_| DbError::Unreadable { column })
+}
+
+fn opt_instant(row: &AnyRow, column: &'static str) -> Result<Option<Timestamp>, DbError> {
+    opt_number(row, column)?
+        .map(|micros| Timestamp::from_microsecond(micros).map_err(|_| DbError::Unreadable { column }))
+        .transpose()
+}
+
+/// Exactly one row must have changed: otherwise somebody else was first.
+fn exactly_one(result: &sqlx::any::AnyQueryResult, what: &'static str) -> Result<(), DbError> {
+    if result.rows_affected() == 1 { Ok(()) } else { Err(DbError::Stale { what }) }
+}

@@ -1,0 +1,189 @@
+//! Reference data: idempotent upserts and the look-ups of the matcher.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::{Conn, DbError, Stamp, number, opt_text};
+use crate::model::ids::{AttachmentControlNumber, Brand, ClaimNumber, Npi, Tin};
+use crate::model::reference::{CaseRecord, ClaimRecord, MemberRecord, ProviderRecord, Record, TinRecord};
+use crate::model::case::CaseStatus;
+
+/// What an upsert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upserted {
+    /// The row is as the record says.
+    Done,
+    /// The row is there and stays as it is, for the reason given.
+    Kept(&'static str),
+}
+
+/// Writes one record, in place of what was known under its key.
+///
+/// # Errors
+/// When the database fails.
+pub async fn upsert(conn: &mut Conn, stamp: Stamp<'_>, record: &Record) -> Result<Upserted, DbError> {
+    match record {
+        Record::Tin(record) => tin(conn, stamp, record).await,
+        Record::Provider(record) => provider(conn, record).await,
+        Record::Member(record) => member(conn, record).await,
+        Record::Claim(record) => claim(conn, record).await,
+        Record::Case(record, status) => case(conn, stamp, record, *status).await,
+    }
+}
+
+async fn tin(conn: &mut Conn, stamp: Stamp<'_>, record: &TinRecord) -> Result<Upserted, DbError> {
+    sqlx::query(
+        "INSERT INTO tin (tin, uid, name) VALUES ($1, $2, $3) ON CONFLICT (tin) DO UPDATE SET name = excluded.name",
+    )
+    .bind(record.tin.as_str())
+    .bind(stamp.ctx.new_id())
+    .bind(&record.name)
+    .execute(conn)
+    .await?;
+    Ok(Upserted::Done)
+}
+
+async fn provider(conn: &mut Conn, record: &ProviderRecord) -> Result<Upserted, DbError> {
+    sqlx::query(
+        "INSERT INTO provider (npi, name, tin) VALUES ($1, $2, $3)
+         ON CONFLICT (npi) DO UPDATE SET name = excluded.name, tin = excluded.tin",
+    )
+    .bind(record.npi.as_str())
+    .bind(&record.name)
+    .bind(record.tin.as_str())
+    .execute(conn)
+    .await?;
+    Ok(Upserted::Done)
+}
+
+async fn member(conn: &mut Conn, record: &MemberRecord) -> Result<Upserted, DbError> {
+    sqlx::query(
+        "INSERT INTO member (brand, member_id, first_name, last_name, birth_date, account)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (brand, member_id) DO UPDATE SET first_name = excluded.first_name,
+            last_name = excluded.last_name, birth_date = excluded.birth_date, account = excluded.account",
+    )
+    .bind(record.brand.as_str())
+    .bind(record.member_id.as_str())
+    .bind(record.first_name.reveal())
+    .bind(record.last_name.reveal())
+    .bind(record.birth_date.reveal().to_string())
+    .bind(record.account.as_deref())
+    .execute(conn)
+    .await?;
+    Ok(Upserted::Done)
+}
+
+async fn claim(conn: &mut Conn, record: &ClaimRecord) -> Result<Upserted, DbError> {
+    sqlx::query(
+        "INSERT INTO claim (brand, claim_number, member_id, tin, npi, status, service_from, service_to, processed_on)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (brand, claim_number) DO UPDATE SET member_id = excluded.member_id, tin = excluded.tin,
+            npi = excluded.npi, status = excluded.status, service_from = excluded.service_from,
+            service_to = excluded.service_to, processed_on = excluded.processed_on",
+    )
+    .bind(record.brand.as_str())
+    .bind(record.claim_number.as_str())
+    .bind(record.member_id.as_str())
+    .bind(record.tin.as_str())
+    .bind(record.npi.as_ref().map(Npi::as_str))
+    .bind(record.status.as_str())
+    .bind(record.service_from.to_string())
+    .bind(record.service_to.to_string())
+    .bind(record.processed_on.map(|d| d.to_string()))
+    .execute(conn)
+    .await?;
+    Ok(Upserted::Done)
+}
+
+async fn case(
+    conn: &mut Conn,
+    stamp: Stamp<'_>,
+    record: &CaseRecord,
+    status: CaseStatus,
+) -> Result<Upserted, DbError> {
+    let row = sqlx::query("SELECT origin FROM case_file WHERE brand = $1 AND case_number = $2")
+        .bind(record.brand.as_str())
+        .bind(record.case_number.as_str())
+        .fetch_optional(&mut *conn)
+        .await?;
+    let origin = row.map(|row| opt_text(&row, "origin")).transpose()?.flatten();
+    if origin.as_deref() == Some("here") {
+        return Ok(Upserted::Kept("the case was opened here, so a load does not change it"));
+    }
+    let done = sqlx::query(
+        "INSERT INTO case_file (id, brand, kind, case_number, status, claim_number, attachment_control_number,
+                                member_id, tin, npi, service_from, service_to, opened_at, closed_at, origin, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'loaded', 0)
+         ON CONFLICT (brand, case_number) DO UPDATE SET status = excluded.status, claim_number = excluded.claim_number,
+            attachment_control_number = excluded.attachment_control_number, member_id = excluded.member_id,
+            tin = excluded.tin, npi = excluded.npi, service_from = excluded.service_from,
+            service_to = excluded.service_to, opened_at = excluded.opened_at, closed_at = excluded.closed_at,
+            version = case_file.version + 1
+         WHERE case_file.kind = excluded.kind AND case_file.origin = 'loaded'",
+    )
+    .bind(stamp.ctx.new_id())
+    .bind(record.brand.as_str())
+    .bind(record.kind.as_str())
+    .bind(record.case_number.as_str())
+    .bind(status.as_str())
+    .bind(record.claim_number.as_ref().map(ClaimNumber::as_str))
+    .bind(record.attachment_control_number.as_ref().map(AttachmentControlNumber::as_str))
+    .bind(record.member_id.as_str())
+    .bind(record.tin.as_str())
+    .bind(record.npi.as_ref().map(Npi::as_str))
+    .bind(record.service_from.map(|d| d.to_string()))
+    .bind(record.service_to.map(|d| d.to_string()))
+    .bind(midnight(record.opened_on))
+    .bind(record.closed_on.map(midnight))
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(Upserted::Kept("a case of that number and another kind is known"));
+    }
+    Ok(Upserted::Done)
+}
+
+/// Other systems send days; the start of the day in UTC stands for it until cases keep days of their own.
+fn midnight(day: Date) -> i64 {
+    day.to_zoned(TimeZone::UTC).map_or(0, |zoned| zoned.timestamp().as_microsecond())
+}
+
+/// Whether an open reconsideration other than `case_number` is known for the claim: a load would break REC-03.
+///
+/// # Errors
+/// When the database fails.
+pub async fn other_open_reconsideration(conn: &mut Conn, record: &CaseRecord) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM case_file WHERE brand = $1 AND claim_number = $2 AND kind = 'reconsideration'
+         AND closed_at IS NULL AND case_number <> $3",
+    )
+    .bind(record.brand.as_str())
+    .bind(record.claim_number.as_ref().map(ClaimNumber::as_str))
+    .bind(record.case_number.as_str())
+    .fetch_one(conn)
+    .await?;
+    Ok(number(&row, "n")? > 0)
+}
+
+/// Whether a member of that id is known.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_member(conn: &mut Conn, brand: &Brand, member_id: &str) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM member WHERE brand = $1 AND member_id = $2")
+        .bind(brand.as_str())
+        .bind(member_id)
+        .fetch_one(conn)
+        .await?;
+    Ok(number(&row, "n")? > 0)
+}
+
+/// Our own id of a practice, by which events speak of it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tin_uid(conn: &mut Conn, tin: &Tin) -> Result<Option<String>, DbError> {
+    let row = sqlx::query("SELECT uid FROM tin WHERE tin = $1").bind(tin.as_str()).fetch_optional(conn).await?;
+    row.map(|row| opt_text(&row, "uid")).transpose().map(Option::flatten)
+}

@@ -1,0 +1,241 @@
+//! Submission rows and their transitions.
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::any::AnyRow;
+
+use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_instant, opt_parsed, opt_text, parsed, text};
+use crate::db::{events, ledger};
+use crate::model::case::CaseKind;
+use crate::model::document::Channel;
+use crate::model::event::{EventType, NewEvent};
+use crate::model::ids::{Brand, CaseId, ReferenceNumber, SubmissionId};
+use crate::model::submission::{Said, SubmissionState};
+
+/// A submission as it is stored.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its id.
+    pub id: SubmissionId,
+    /// The brand it was sent to.
+    pub brand: Brand,
+    /// The number its sender quotes.
+    pub reference: ReferenceNumber,
+    /// The kind of case it is for.
+    pub kind: CaseKind,
+    /// Where it is.
+    pub state: SubmissionState,
+    /// What the sender said it is about.
+    pub said: Said,
+    /// How it came.
+    pub channel: Channel,
+    /// Our own id of the practice.
+    pub tin_uid: Option<String>,
+    /// The sender's own reference (INT-36).
+    pub sender_reference: Option<String>,
+    /// The failed submission whose clean files it took over.
+    pub resubmits: Option<SubmissionId>,
+    /// Counts its changes.
+    pub version: i64,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was sent.
+    pub submitted_at: Option<Timestamp>,
+    /// When it came to its end.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Opens a submission.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &Submission) -> Result<(), DbError> {
+    let said = serde_json::to_string(&new.said).map_err(|_| DbError::Unreadable { column: "said" })?;
+    sqlx::query(
+        "INSERT INTO submission (id, brand, reference, kind, state, said, channel, tin_uid, sender_reference, resubmits,
+                                 file_count, version, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11)",
+    )
+    .bind(new.id.as_str())
+    .bind(new.brand.as_str())
+    .bind(new.reference.as_str())
+    .bind(new.kind.as_str())
+    .bind(new.state.as_str())
+    .bind(said)
+    .bind(new.channel.as_str())
+    .bind(new.tin_uid.as_deref())
+    .bind(new.sender_reference.as_deref())
+    .bind(new.resubmits.as_ref().map(SubmissionId::as_str))
+    .bind(new.created_at.as_microsecond())
+    .execute(&mut *conn)
+    .await?;
+    ledger::post(conn, stamp, ledger::Kind::Submission, new.id.as_str(), None, new.state.as_str()).await?;
+    tell(conn, stamp, new, new.state).await
+}
+
+/// The submission of that id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn get(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Submission>, DbError> {
+    let row = sqlx::query(
+        "SELECT id, brand, reference, kind, state, said, channel, tin_uid, sender_reference, resubmits,
+                version, created_at, submitted_at, ended_at FROM submission WHERE id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The id behind a reference number.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_reference(conn: &mut Conn, reference: &ReferenceNumber) -> Result<Option<SubmissionId>, DbError> {
+    let row =
+        sqlx::query("SELECT id FROM submission WHERE reference = $1").bind(reference.as_str()).fetch_optional(conn).await?;
+    row.map(|row| parsed(&row, "id")).transpose()
+}
+
+/// Takes the submission's row for the rest of the transaction and reads it: whoever decides over all of its
+/// documents must be the only one to.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Submission>, DbError> {
+    let done = sqlx::query("UPDATE submission SET version = version + 1 WHERE id = $1").bind(id.as_str()).execute(&mut *conn).await?;
+    if done.rows_affected() == 0 { Ok(None) } else { get(conn, id).await }
+}
+
+/// Reserves a place for one more file, as long as fewer than `limit` are taken (INT-01). False when it is full.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reserve_file(conn: &mut Conn, id: &SubmissionId, limit: i64) -> Result<bool, DbError> {
+    let done = sqlx::query("UPDATE submission SET file_count = file_count + 1 WHERE id = $1 AND file_count < $2")
+        .bind(id.as_str())
+        .bind(limit)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives a file's place back: it was refused or taken away.
+///
+/// # Errors
+/// When the database fails.
+pub async fn free_file(conn: &mut Conn, id: &SubmissionId) -> Result<(), DbError> {
+    sqlx::query("UPDATE submission SET file_count = file_count - 1 WHERE id = $1 AND file_count > 0")
+        .bind(id.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Moves a submission to another state: row, posting and event together.
+///
+/// # Errors
+/// [`DbError::Transition`] for a way the model does not know, [`DbError::Stale`] when the row has changed.
+pub async fn transition(
+    conn: &mut Conn,
+    stamp: Stamp<'_>,
+    submission: &Submission,
+    to: SubmissionState,
+) -> Result<(), DbError> {
+    let from = submission.state;
+    if !from.may_become(to) {
+        return Err(DbError::Transition { what: "submission", from: from.as_str(), to: to.as_str() });
+    }
+    let now = stamp.now();
+    let done = sqlx::query(
+        "UPDATE submission SET state = $1, version = version + 1,
+                submitted_at = COALESCE(submitted_at, $2), ended_at = $3
+         WHERE id = $4 AND state = $5 AND version = $6",
+    )
+    .bind(to.as_str())
+    .bind((to == SubmissionState::Submitted).then_some(now))
+    .bind(to.is_final().then_some(now))
+    .bind(submission.id.as_str())
+    .bind(from.as_str())
+    .bind(submission.version)
+    .execute(&mut *conn)
+    .await?;
+    exactly_one(&done, "submission")?;
+    ledger::post(conn, stamp, ledger::Kind::Submission, submission.id.as_str(), Some(from.as_str()), to.as_str()).await?;
+    tell(conn, stamp, submission, to).await
+}
+
+async fn tell(conn: &mut Conn, stamp: Stamp<'_>, of: &Submission, state: SubmissionState) -> Result<(), DbError> {
+    let event = NewEvent {
+        kind: EventType::Submission(state),
+        subject: of.id.as_str(),
+        brand: &of.brand,
+        tin_uid: of.tin_uid.as_deref(),
+        actor: stamp.actor,
+        payload: json!({ "reference": of.reference, "kind": of.kind }),
+    };
+    events::append(conn, stamp, event).await
+}
+
+/// What `cases` answered to a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseAnswer {
+    /// The case it named or opened.
+    pub case_id: Option<CaseId>,
+    /// How: `opened`, `named`, `none`, or why no case could be opened.
+    pub answer: String,
+}
+
+/// The answer of `cases`, if it came already.
+///
+/// # Errors
+/// When the database fails.
+pub async fn case_answer(conn: &mut Conn, id: &SubmissionId) -> Result<Option<CaseAnswer>, DbError> {
+    let row = sqlx::query("SELECT case_id, answer FROM case_answer WHERE submission_id = $1")
+        .bind(id.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| Ok(CaseAnswer { case_id: opt_parsed(&row, "case_id")?, answer: text(&row, "answer")? })).transpose()
+}
+
+/// Writes the answer of `cases`; a second one for the same submission changes nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put_case_answer(
+    conn: &mut Conn,
+    stamp: Stamp<'_>,
+    id: &SubmissionId,
+    answer: &CaseAnswer,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO case_answer (submission_id, case_id, answer, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(id.as_str())
+    .bind(answer.case_id.as_ref().map(CaseId::as_str))
+    .bind(&answer.answer)
+    .bind(stamp.now())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> Result<Submission, DbError> {
+    Ok(Submission {
+        id: parsed(row, "id")?,
+        brand: parsed(row, "brand")?,
+        reference: parsed(row, "reference")?,
+        kind: parsed(row, "kind")?,
+        state: parsed(row, "state")?,
+        said: serde_json::from_str(&text(row, "said")?).map_err(|_| DbError::Unreadable { column: "said" })?,
+        channel: parsed(row, "channel")?,
+        tin_uid: opt_text(row, "tin_uid")?,
+        sender_reference: opt_text(row, "sender_reference")?,
+        resubmits: opt_parsed(row, "resubmits")?,
+        version: number(row, "version")?,
+        created_at: instant(row, "created_at")?,
+        submitted_at: opt_instant(row, "submitted_at")?,
+        ended_at: opt_instant(row, "ended_at")?,
+    })
+}

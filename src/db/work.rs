@@ -1,0 +1,285 @@
+//! The queue of work. It is filled in the transaction of the state it belongs to, and emptied in the
+//! transaction of the state that follows.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+
+use super::{Conn, Db, DbError, Flavor, Stamp, exactly_one, instant, number, opt_instant, opt_text, text};
+
+/// A piece of work taken by this node for a while. Its token fences: whoever finishes with an old one changes
+/// nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The id of what is worked on.
+    pub subject: String,
+    /// The stage that works.
+    pub stage: String,
+    /// How often it was taken, this time included.
+    pub attempts: i64,
+    /// The lease's token.
+    pub token: String,
+}
+
+/// Puts work into the queue, due at once. Work that lies there already is left as it is; a dead letter of the
+/// same subject and stage is only revived by an operator.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put(conn: &mut Conn, stamp: Stamp<'_>, subject: &str, stage: &str) -> Result<(), DbError> {
+    let now = stamp.now();
+    sqlx::query(
+        "INSERT INTO work (subject, stage, state, attempts, due_at, created_at) VALUES ($1, $2, 'ready', 0, $3, $3)
+         ON CONFLICT (subject, stage) DO NOTHING",
+    )
+    .bind(subject)
+    .bind(stage)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes up to `limit` pieces of a stage's work that are due, or whose lease ran out. Attempts are counted
+/// here, so that work that kills its process is counted, too.
+///
+/// # Errors
+/// When the database fails.
+pub async fn claim(
+    db: &Db,
+    stamp: Stamp<'_>,
+    stage: &str,
+    node: &str,
+    lease: Duration,
+    limit: i64,
+) -> Result<Vec<Claim>, DbError> {
+    let now = stamp.now();
+    let until = now.saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+    let token = stamp.ctx.new_id();
+    // PostgreSQL lets claimers pass each other; SQLite has one writer at a time anyway.
+    let statement = match db.flavor() {
+        Flavor::Sqlite => {
+            "UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
+             WHERE stage = $4 AND subject IN (
+                 SELECT subject FROM work WHERE stage = $4
+                 AND ((state = 'ready' AND due_at <= $5) OR (state = 'running' AND lease_until < $5))
+                 ORDER BY due_at LIMIT $6)
+             RETURNING subject, attempts"
+        }
+        Flavor::Postgres => {
+            "UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
+             WHERE stage = $4 AND subject IN (
+                 SELECT subject FROM work WHERE stage = $4
+                 AND ((state = 'ready' AND due_at <= $5) OR (state = 'running' AND lease_until < $5))
+                 ORDER BY due_at LIMIT $6 FOR UPDATE SKIP LOCKED)
+             RETURNING subject, attempts"
+        }
+    };
+    let mut tx = db.begin().await?;
+    let rows = sqlx::query(statement)
+        .bind(&token)
+        .bind(until)
+        .bind(node)
+        .bind(stage)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Claim {
+                subject: text(row, "subject")?,
+                stage: stage.to_owned(),
+                attempts: number(row, "attempts")?,
+                token: token.clone(),
+            })
+        })
+        .collect()
+}
+
+/// When the stage's next piece of work is due, if it has any.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_due(conn: &mut Conn, stage: &str) -> Result<Option<Timestamp>, DbError> {
+    let row = sqlx::query(
+        "SELECT CAST(MIN(CASE WHEN state = 'ready' THEN due_at ELSE lease_until END) AS BIGINT) AS due
+         FROM work WHERE stage = $1 AND state IN ('ready', 'running')",
+    )
+    .bind(stage)
+    .fetch_one(conn)
+    .await?;
+    opt_instant(&row, "due")
+}
+
+/// Lengthens the lease. False when it is no longer ours.
+///
+/// # Errors
+/// When the database fails.
+pub async fn heartbeat(conn: &mut Conn, stamp: Stamp<'_>, claim: &Claim, lease: Duration) -> Result<bool, DbError> {
+    let until = stamp.now().saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+    let done = sqlx::query("UPDATE work SET lease_until = $1 WHERE subject = $2 AND stage = $3 AND lease_token = $4")
+        .bind(until)
+        .bind(&claim.subject)
+        .bind(&claim.stage)
+        .bind(&claim.token)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes finished work out of the queue.
+///
+/// # Errors
+/// [`DbError::Stale`] when the lease is no longer ours: the caller's transaction must not commit.
+pub async fn finish(conn: &mut Conn, claim: &Claim) -> Result<(), DbError> {
+    let done = sqlx::query("DELETE FROM work WHERE subject = $1 AND stage = $2 AND lease_token = $3")
+        .bind(&claim.subject)
+        .bind(&claim.stage)
+        .bind(&claim.token)
+        .execute(conn)
+        .await?;
+    exactly_one(&done, "work")
+}
+
+/// How work goes back into the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveBack {
+    /// A try was used up.
+    Tried,
+    /// The stage was paused or the node stops: the try does not count.
+    NotTried,
+}
+
+/// Gives work back, due at `due_at` (microseconds), with the reason for operators. It changes nothing where
+/// the lease is no longer ours.
+///
+/// # Errors
+/// When the database fails.
+pub async fn give_back(
+    conn: &mut Conn,
+    claim: &Claim,
+    due_at: i64,
+    how: GiveBack,
+    reason: &str,
+) -> Result<(), DbError> {
+    let uncounted = i64::from(how == GiveBack::NotTried);
+    sqlx::query(
+        "UPDATE work SET state = 'ready', due_at = $1, attempts = attempts - $2, reason = $3,
+                lease_token = NULL, lease_until = NULL
+         WHERE subject = $4 AND stage = $5 AND lease_token = $6",
+    )
+    .bind(due_at)
+    .bind(uncounted)
+    .bind(reason)
+    .bind(&claim.subject)
+    .bind(&claim.stage)
+    .bind(&claim.token)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends work as a dead letter with its reason.
+///
+/// # Errors
+/// [`DbError::Stale`] when the lease is no longer ours.
+pub async fn bury(conn: &mut Conn, claim: &Claim, reason: &str) -> Result<(), DbError> {
+    let done = sqlx::query(
+        "UPDATE work SET state = 'dead', reason = $1, lease_token = NULL, lease_until = NULL
+         WHERE subject = $2 AND stage = $3 AND lease_token = $4",
+    )
+    .bind(reason)
+    .bind(&claim.subject)
+    .bind(&claim.stage)
+    .bind(&claim.token)
+    .execute(conn)
+    .await?;
+    exactly_one(&done, "work")
+}
+
+/// A piece of work as an operator sees it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct WorkRow {
+    /// What is worked on.
+    pub subject: String,
+    /// The stage.
+    pub stage: String,
+    /// `ready`, `running` or `dead`.
+    pub state: String,
+    /// How often it was taken.
+    pub attempts: i64,
+    /// Why it waits or died.
+    pub reason: Option<String>,
+    /// When it was put there.
+    pub created_at: Timestamp,
+}
+
+/// The dead letters, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn dead_letters(conn: &mut Conn, limit: i64) -> Result<Vec<WorkRow>, DbError> {
+    let rows = sqlx::query(
+        "SELECT subject, stage, state, attempts, reason, created_at FROM work WHERE state = 'dead'
+         ORDER BY created_at, subject LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// What waits or runs for one subject.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_subject(conn: &mut Conn, subject: &str) -> Result<Vec<WorkRow>, DbError> {
+    let rows = sqlx::query(
+        "SELECT subject, stage, state, attempts, reason, created_at FROM work WHERE subject = $1 ORDER BY stage",
+    )
+    .bind(subject)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Sets a dead letter to work again with its tries anew. False when there is no such dead letter.
+///
+/// # Errors
+/// When the database fails.
+pub async fn replay(conn: &mut Conn, stamp: Stamp<'_>, subject: &str, stage: &str) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE work SET state = 'ready', attempts = 0, due_at = $1 WHERE subject = $2 AND stage = $3 AND state = 'dead'",
+    )
+    .bind(stamp.now())
+    .bind(subject)
+    .bind(stage)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// How many pieces of work there are per stage and state.
+///
+/// # Errors
+/// When the database fails.
+pub async fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, DbError> {
+    let rows = sqlx::query("SELECT stage, state, COUNT(*) AS n FROM work GROUP BY stage, state ORDER BY stage, state")
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((text(row, "stage")?, text(row, "state")?, number(row, "n")?))).collect()
+}
+
+fn read(row: &AnyRow) -> Result<WorkRow, DbError> {
+    Ok(WorkRow {
+        subject: text(row, "subject")?,
+        stage: text(row, "stage")?,
+        state: text(row, "state")?,
+        attempts: number(row, "attempts")?,
+        reason: opt_text(row, "reason")?,
+        created_at: instant(row, "created_at")?,
+    })
+}

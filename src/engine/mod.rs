@@ -1,0 +1,298 @@
+//! Stages and work: takes what is due, has it done, and lets the effect take place once. It knows no
+//! documents.
+//!
+//! A stage holds a lease while it works, not a transaction. Finishing is one transaction fenced by the
+//! lease's token, so a stage may run twice and takes effect once, whatever the nodes' clocks say. apalis runs
+//! the workers ([`workers`]); the same claims are taken by [`Engine::step`] with a test's own clock.
+
+pub mod audit;
+pub mod plan;
+pub mod readers;
+pub mod sequencer;
+pub mod stage;
+pub mod workers;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::db::work::{Claim, GiveBack};
+use crate::db::{self, Db, DbError, Stamp};
+use crate::engine::plan::WorkPolicy;
+use crate::engine::readers::Reader;
+use crate::engine::sequencer::Sequencer;
+use crate::engine::stage::{Chain, Ended, Runner, StageError};
+use crate::model::event::{EventType, NewEvent};
+use crate::model::ids::Brand;
+use crate::outside::context::Context;
+
+/// How long a paused stage waits before it is looked at again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Runs stages over the work table.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    db: Db,
+    ctx: Context,
+    node: String,
+    runners: Vec<(Arc<dyn Runner>, WorkPolicy)>,
+    readers: Vec<Arc<dyn Reader>>,
+    sequencer: Sequencer,
+    /// Counts up whenever there may be new work in this process.
+    wake: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+    /// True once the grace for running work is over: what still runs is given back.
+    overdue: watch::Sender<bool>,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The database.
+    pub db: Db,
+    /// Clock and ids.
+    pub ctx: Context,
+    /// This node's name.
+    pub node: String,
+    /// The chains of stages.
+    pub chains: Vec<Chain>,
+    /// How each stage works, by its name.
+    pub policies: HashMap<String, WorkPolicy>,
+    /// Who reads events.
+    pub readers: Vec<Arc<dyn Reader>>,
+    /// Who seals them.
+    pub sequencer: Sequencer,
+}
+
+impl Engine {
+    /// Puts an engine together.
+    ///
+    /// # Errors
+    /// Names a stage without a policy, or a policy without a stage.
+    pub fn new(parts: Parts) -> Result<Self, plan::PlanError> {
+        let mut policies = parts.policies;
+        let mut runners = Vec::new();
+        for runner in parts.chains.into_iter().flat_map(Chain::into_runners) {
+            let policy = policies
+                .remove(runner.name())
+                .ok_or_else(|| plan::PlanError::Missing(format!("[work.{}]", runner.name())))?;
+            runners.push((runner, policy));
+        }
+        if let Some(name) = policies.into_keys().next() {
+            return Err(plan::PlanError::Unknown(format!("[work.{name}]: there is no such stage")));
+        }
+        Ok(Self(Arc::new(Shared {
+            db: parts.db,
+            ctx: parts.ctx,
+            node: parts.node,
+            runners,
+            readers: parts.readers,
+            sequencer: parts.sequencer,
+            wake: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+            overdue: watch::Sender::new(false),
+        })))
+    }
+
+    /// Says that there may be new work: what was committed is looked at now, not at the next tick.
+    pub fn wake(&self) {
+        self.0.wake.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// The names of the stages, in order.
+    pub fn stages(&self) -> Vec<&'static str> {
+        self.0.runners.iter().map(|(runner, _)| runner.name()).collect()
+    }
+
+    /// Why a stage doesn't take work now, for each stage that doesn't.
+    pub async fn paused(&self) -> Vec<(&'static str, String)> {
+        let mut paused = Vec::new();
+        for (runner, _) in &self.0.runners {
+            if let Err(StageError::Pause { why }) = runner.gate().await {
+                paused.push((runner.name(), why));
+            }
+        }
+        paused
+    }
+
+    fn stamp(&self) -> Stamp<'_> {
+        Stamp { ctx: &self.0.ctx, actor: "system" }
+    }
+
+    /// Does one due piece of work of any stage, seals and reads events; false when there was nothing to do.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn step(&self) -> Result<bool, DbError> {
+        let mut did = false;
+        for (runner, policy) in &self.0.runners {
+            if runner.gate().await.is_err() {
+                continue;
+            }
+            for claim in self.claim(runner.name(), policy, 1).await? {
+                did |= self.perform(runner.as_ref(), policy, claim).await != Performed::Paused;
+            }
+        }
+        did |= self.0.sequencer.seal(&self.0.db, self.stamp()).await? > 0;
+        for reader in &self.0.readers {
+            did |= readers::read_some(&self.0.db, self.stamp(), reader.as_ref()).await?;
+        }
+        Ok(did)
+    }
+
+    /// Steps until nothing is due at the context's clock.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_until_idle(&self) -> Result<(), DbError> {
+        while self.step().await? {}
+        Ok(())
+    }
+
+    async fn claim(&self, stage: &str, policy: &WorkPolicy, limit: i64) -> Result<Vec<Claim>, DbError> {
+        let due = {
+            let mut conn = self.0.db.read().await?;
+            db::work::next_due(&mut conn, stage).await?
+        };
+        // Looking is cheap, claiming takes the write lock.
+        if due.is_none_or(|due| due > self.0.ctx.now()) {
+            return Ok(Vec::new());
+        }
+        db::work::claim(&self.0.db, self.stamp(), stage, &self.0.node, policy.lease(), limit).await
+    }
+
+    /// Does one claimed piece of work to its end: advanced, given back, or a dead letter.
+    async fn perform(&self, runner: &dyn Runner, policy: &WorkPolicy, claim: Claim) -> Performed {
+        let stage = runner.name();
+        let result = if claim.attempts > policy.tries {
+            Err(StageError::Fail { why: "each try ended the process or its lease".into() })
+        } else {
+            tokio::select! {
+                result = runner.process(&self.0.db, self.stamp_of(stage), &claim, policy.tries) => result,
+                why = self.lost_lease(policy, &claim) => Err(why),
+                () = is_true(&self.0.overdue) => Err(StageError::Pause { why: "the node stops".into() }),
+            }
+        };
+        let settled = self.settle(policy, &claim, &result).await;
+        if let Err(error) = settled {
+            // The lease runs out and the work is taken again.
+            tracing::warn!(stage, subject = claim.subject, error = %error, "could not settle work");
+        }
+        self.wake();
+        match result {
+            Ok(ended) => {
+                metrics::counter!("lettercase_stage_outcomes_total", "stage" => stage, "outcome" => ended.as_str())
+                    .increment(1);
+                Performed::Done
+            }
+            Err(StageError::Pause { .. }) => Performed::Paused,
+            Err(_) => Performed::Done,
+        }
+    }
+
+    fn stamp_of(&self, actor: &'static str) -> Stamp<'_> {
+        Stamp { ctx: &self.0.ctx, actor }
+    }
+
+    async fn settle(
+        &self,
+        policy: &WorkPolicy,
+        claim: &Claim,
+        result: &Result<Ended, StageError>,
+    ) -> Result<(), DbError> {
+        let error = match result {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let now = self.stamp().now();
+        let mut tx = self.0.db.begin().await?;
+        match error {
+            StageError::Pause { why } => {
+                tracing::info!(stage = claim.stage, why, "stage is paused");
+                let due = now.saturating_add(micros(PAUSE));
+                db::work::give_back(&mut tx, claim, due, GiveBack::NotTried, why).await?;
+            }
+            StageError::Retry { why } if claim.attempts < policy.tries => {
+                let wait = policy.backoff(claim.attempts, self.0.ctx.random_bits());
+                tracing::warn!(stage = claim.stage, subject = claim.subject, attempt = claim.attempts, why, "will try again");
+                db::work::give_back(&mut tx, claim, now.saturating_add(micros(wait)), GiveBack::Tried, why).await?;
+            }
+            StageError::Retry { why } | StageError::Fail { why } => {
+                tracing::error!(stage = claim.stage, subject = claim.subject, why, "dead letter");
+                metrics::counter!("lettercase_dead_letters_total", "stage" => claim.stage.clone()).increment(1);
+                db::work::bury(&mut tx, claim, why).await?;
+                tell_of_work(&mut tx, self.stamp(), EventType::WorkDead, &claim.subject, &claim.stage).await?;
+            }
+            StageError::Lost => {}
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Ends when the lease can't be held: the work has been taken by another, or the database is away for so
+    /// long that it may have been.
+    async fn lost_lease(&self, policy: &WorkPolicy, claim: &Claim) -> StageError {
+        let mut missed = 0;
+        loop {
+            tokio::time::sleep(policy.lease() / 3).await;
+            let beat = async {
+                let mut tx = self.0.db.begin().await?;
+                let ours = db::work::heartbeat(&mut tx, self.stamp(), claim, policy.lease()).await?;
+                tx.commit().await?;
+                Ok::<bool, DbError>(ours)
+            };
+            match beat.await {
+                Ok(true) => missed = 0,
+                Ok(false) => return StageError::Lost,
+                Err(_) if missed >= 2 => return StageError::Lost,
+                Err(_) => missed += 1,
+            }
+        }
+    }
+}
+
+/// What came of performing a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Performed {
+    Done,
+    Paused,
+}
+
+/// Writes an event about a piece of work. Work has no brand: the installation's own stands for it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tell_of_work(
+    conn: &mut db::Conn,
+    stamp: Stamp<'_>,
+    kind: EventType,
+    subject: &str,
+    stage: &str,
+) -> Result<(), DbError> {
+    let brand = installation_brand();
+    let event = NewEvent { kind, subject, brand: &brand, tin_uid: None, actor: stamp.actor, payload: json!({ "stage": stage }) };
+    db::events::append(conn, stamp, event).await
+}
+
+/// The brand that events about the installation itself carry.
+pub fn installation_brand() -> Brand {
+    static NAME: std::sync::LazyLock<Brand> = std::sync::LazyLock::new(|| {
+        #[expect(clippy::expect_used, reason = "a constant that a test parses")]
+        "installation".parse().expect("a valid brand")
+    });
+    NAME.clone()
+}
+
+fn micros(wait: Duration) -> i64 {
+    i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Waits until a flag is set.
+async fn is_true(flag: &watch::Sender<bool>) {
+    let mut seen = flag.subscribe();
+    // the sender lives as long as the engine, so this ends by the flag only
+    let _ = seen.wait_for(|set| *set).await;
+}

@@ -1,0 +1,179 @@
+//! The plan of the intake journey: `pipelines/intake.toml`.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::engine::plan::{Loaded, PlanError, WorkPolicy, load};
+use crate::intake::sniff::policy::SniffPolicy;
+use crate::model::case::CaseKind;
+use crate::model::matching::MatchPolicy;
+use crate::outside::extract::ExtractLimits;
+use crate::outside::scanner::ScanPolicy;
+
+const BUILT_IN: &str = include_str!("../../pipelines/intake.toml");
+
+/// Limits of the uploads for a kind of case (INT-01, INT-02, INT-07).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadLimits {
+    /// Files per submission.
+    pub files: i64,
+    /// Bytes per file; the limit itself is accepted (INT-05).
+    pub file_bytes: u64,
+}
+
+/// [`UploadLimits`] per kind of case.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the case kind of its name")]
+pub struct Limits {
+    pub reconsideration: UploadLimits,
+    pub precertification: UploadLimits,
+    pub appeal: UploadLimits,
+}
+
+impl Limits {
+    /// The limits for a kind of case.
+    pub const fn of(&self, kind: CaseKind) -> &UploadLimits {
+        match kind {
+            CaseKind::Reconsideration => &self.reconsideration,
+            CaseKind::Precertification => &self.precertification,
+            CaseKind::Appeal => &self.appeal,
+        }
+    }
+
+    /// The largest file that any kind of case takes, in bytes.
+    pub fn largest(&self) -> u64 {
+        CaseKind::ALL.iter().map(|kind| self.of(*kind).file_bytes).max().unwrap_or_default()
+    }
+}
+
+/// How patient an upload is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceivePolicy {
+    /// Seconds that an upload may take in all.
+    pub deadline_s: u64,
+    /// Bytes a second that it must bring on average.
+    pub min_bytes_per_s: u64,
+    /// Seconds before the rate is looked at, and that any pause may last.
+    pub grace_s: u64,
+}
+
+impl ReceivePolicy {
+    /// How long an upload may take in all.
+    pub const fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline_s)
+    }
+
+    /// How long a pause may last.
+    pub const fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_s)
+    }
+}
+
+/// The plan.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakePlan {
+    /// Limits of uploads.
+    pub limits: Limits,
+    /// Patience with uploads.
+    pub receive: ReceivePolicy,
+    /// How each stage works.
+    pub work: HashMap<String, WorkPolicy>,
+    /// Caps of the file-type judgement.
+    pub sniff: SniffPolicy,
+    /// Limits of the child that decodes.
+    pub extract: ExtractLimits,
+    /// What is asked of the scanner.
+    pub scan: ScanPolicy,
+    /// Weights and thresholds of matching.
+    pub r#match: MatchPolicy,
+    /// When the reconcilers act.
+    pub reconcile: ReconcilePolicy,
+}
+
+/// When the reconcilers act.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReconcilePolicy {
+    /// Seconds between two looks.
+    pub every_s: u64,
+    /// Seconds after which an upload that never ended counts as broken off.
+    pub abandoned_after_s: u64,
+    /// Seconds after which a document without work to do is put to work again.
+    pub stuck_after_s: u64,
+    /// Seconds that an object in `incoming/` without a document that needs it is kept.
+    pub orphan_after_s: u64,
+    /// Contents scanned anew in one look after the signatures changed.
+    pub rescan_batch: i64,
+}
+
+impl IntakePlan {
+    /// Reads and checks the plan.
+    ///
+    /// # Errors
+    /// Names the file, the table and the figure.
+    pub fn load(config: Option<&Path>) -> Result<Loaded<Self>, PlanError> {
+        let loaded: Loaded<Self> = load("intake.toml", BUILT_IN, config)?;
+        loaded.plan.check()?;
+        Ok(loaded)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        for (stage, policy) in &self.work {
+            policy.check(stage)?;
+        }
+        self.scan.check().map_err(|error| PlanError::Unusable(format!("[scan] {error}")))?;
+        if self.scan.max_file_bytes < self.limits.largest() {
+            return Err(PlanError::Unusable(
+                "[scan] max_file_bytes is under the largest [limits] file_bytes: bytes would go unscanned".into(),
+            ));
+        }
+        if self.sniff.entry_bytes > self.scan.max_file_bytes {
+            return Err(PlanError::Unusable(
+                "[sniff] entry_bytes is over [scan] max_file_bytes: the scanner would read a member only so far".into(),
+            ));
+        }
+        if self.r#match.accept_bits <= self.r#match.propose_bits {
+            return Err(PlanError::Unusable("[match] accept_bits must be over propose_bits".into()));
+        }
+        if self.reconcile.abandoned_after_s <= self.receive.deadline_s {
+            return Err(PlanError::Unusable("[reconcile] abandoned_after_s must be over [receive] deadline_s".into()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_that_is_built_in_is_whole_and_has_the_figures_of_the_spec() {
+        let plan = IntakePlan::load(None).unwrap().plan;
+        assert_eq!(plan.limits.reconsideration, UploadLimits { files: 10, file_bytes: 64 << 20 }, "INT-01");
+        assert_eq!(plan.limits.precertification, UploadLimits { files: 10, file_bytes: 20 << 20 }, "INT-02");
+        assert_eq!(plan.limits.appeal, plan.limits.reconsideration, "INT-07");
+    }
+
+    #[test]
+    fn an_unknown_key_or_a_missing_table_is_refused_with_its_name() {
+        let with = format!("surprise = 1\n{BUILT_IN}");
+        let refused = load::<IntakePlan>("intake.toml", &with, None).map(|_| ()).map_err(|e| e.to_string());
+        assert!(refused.is_err_and(|e| e.contains("surprise")));
+        let without = BUILT_IN.replace("[receive]", "[receiving]");
+        assert!(load::<IntakePlan>("intake.toml", &without, None).is_err());
+    }
+
+    #[test]
+    fn a_scanner_that_sees_less_than_is_accepted_is_refused() {
+        let mut plan = IntakePlan::load(None).unwrap().plan;
+        plan.scan.max_file_bytes = plan.limits.largest() - 1;
+        assert!(plan.check().is_err_and(|e| e.to_string().contains("unscanned")));
+    }
+}

@@ -1,0 +1,297 @@
+//! Receive: bytes stream through a spool file into the store while their size and hash are taken; the answer
+//! is given when they are durable (INT-10).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use crate::db::documents::{self, Change, NewDocument};
+use crate::db::{DbError, Stamp, submissions, work};
+use crate::intake::plan::ReceivePolicy;
+use crate::intake::{Intake, stages};
+use crate::model::document::{Channel, DocumentState, FileName};
+use crate::model::ids::{DocumentId, Sha256, SubmissionId};
+use crate::model::judgement::{Reason, ReasonCode};
+use crate::model::submission::SubmissionState;
+use crate::outside::objects::{ObjectError, ObjectKey};
+use crate::outside::spool::SpoolFile;
+
+/// A file that is safe now: it survives the crash of any process.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Receipt {
+    /// The document's id.
+    pub document: DocumentId,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its hash.
+    pub sha256: Sha256,
+}
+
+/// Why a file was not taken.
+#[derive(Debug, Error)]
+pub enum ReceiveError {
+    /// The submission is not known.
+    #[error("there is no such submission")]
+    NoSubmission,
+    /// The submission takes no more files.
+    #[error("the submission is {state}: it takes no more files")]
+    Closed {
+        /// Its state.
+        state: SubmissionState,
+    },
+    /// The file is refused for a rule of the policy.
+    #[error("{}", .0.message)]
+    Refused(Reason),
+    /// It came too slowly.
+    #[error("the upload took too long")]
+    TooSlow,
+    /// The client broke off.
+    #[error("the upload broke off")]
+    Broken,
+    /// The disk of the spool failed or is full.
+    #[error("the spool can't take the file")]
+    Spool(#[source] std::io::Error),
+    /// The store failed: nothing is promised.
+    #[error("the object store can't take the file")]
+    Store(#[source] ObjectError),
+    /// The database failed: nothing is promised.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// A file that arrives.
+#[derive(Debug)]
+pub struct Arriving<'a> {
+    /// The submission it is for.
+    pub submission: &'a SubmissionId,
+    /// The sender's name for it.
+    pub file_name: &'a FileName,
+    /// The length announced, in bytes.
+    pub announced_bytes: Option<u64>,
+    /// When it legally arrived, where that is not now (INT-20).
+    pub received_at: Option<Timestamp>,
+    /// Who sends it.
+    pub actor: &'a str,
+}
+
+impl Intake {
+    /// Takes a file into a submission. `Ok` means durable.
+    ///
+    /// # Errors
+    /// See [`ReceiveError`]; a document row tells of every file that began to come.
+    pub async fn receive<S, E>(&self, arriving: Arriving<'_>, body: S) -> Result<Receipt, ReceiveError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    {
+        let stamp = Stamp { ctx: &self.ctx, actor: arriving.actor };
+        let (document, limit_bytes) = self.admit(stamp, &arriving).await?;
+        let taken = self.take_bytes(&document, &arriving, limit_bytes, body).await;
+        let result = match taken {
+            Ok((size_bytes, sha256, version)) => {
+                self.accept(stamp, &arriving, &document, (size_bytes, sha256.clone(), version))
+                    .await
+                    .map(|()| Receipt { document: document.clone(), size_bytes, sha256 })
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            self.refuse(stamp, &document, error).await;
+        }
+        result
+    }
+
+    /// Makes the row, within the submission's limits, before a byte is read.
+    async fn admit(&self, stamp: Stamp<'_>, arriving: &Arriving<'_>) -> Result<(DocumentId, u64), ReceiveError> {
+        let id: DocumentId =
+            self.ctx.new_id().parse().map_err(|_| ReceiveError::Db(DbError::Unreadable { column: "id" }))?;
+        let mut tx = self.db.begin().await?;
+        let submission = submissions::lock(&mut tx, arriving.submission).await?.ok_or(ReceiveError::NoSubmission)?;
+        if submission.state != SubmissionState::Open {
+            return Err(ReceiveError::Closed { state: submission.state });
+        }
+        let limits = self.plan.limits.of(submission.kind);
+        // a paper or fax document can't be refused for a limit of uploads (INT-21)
+        let limited = submission.channel == Channel::Upload;
+        if limited && !submissions::reserve_file(&mut tx, arriving.submission, limits.files).await? {
+            return Err(refused(
+                ReasonCode::TooManyFiles,
+                format!("a submission takes at most {} files; take one away or begin another", limits.files),
+            ));
+        }
+        if let Some(announced) = arriving.announced_bytes.filter(|n| limited && *n > limits.file_bytes) {
+            return Err(too_large(limits.file_bytes, Some(announced)));
+        }
+        let new = NewDocument {
+            id: &id,
+            brand: &submission.brand,
+            submission_id: Some(arriving.submission),
+            channel: submission.channel,
+            file_name: arriving.file_name,
+            received_at: arriving.received_at.unwrap_or_else(|| self.ctx.now()),
+            node: &self.node,
+        };
+        if !documents::insert(&mut tx, stamp, &new).await? {
+            return Err(refused(
+                ReasonCode::DuplicateName,
+                "the submission has a file of this name already; rename it or take the other one away",
+            ));
+        }
+        tx.commit().await.map_err(DbError::from)?;
+        let limit = if limited { limits.file_bytes } else { self.plan.scan.max_file_bytes };
+        Ok((id, limit))
+    }
+
+    async fn take_bytes<S, E>(
+        &self,
+        document: &DocumentId,
+        arriving: &Arriving<'_>,
+        limit_bytes: u64,
+        body: S,
+    ) -> Result<(u64, Sha256, Option<String>), ReceiveError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    {
+        let spooled = self.spool.create(document).await.map_err(ReceiveError::Spool)?;
+        let spooled = read_body(spooled, body, limit_bytes, &self.plan.receive).await?;
+        if arriving.announced_bytes.is_some_and(|announced| announced != spooled.size_bytes()) {
+            return Err(ReceiveError::Broken);
+        }
+        if spooled.size_bytes() == 0 {
+            return Err(refused(ReasonCode::Empty, "the file is empty; check it and send it again"));
+        }
+        let (path, size_bytes, sha256) = spooled.finish().await.map_err(ReceiveError::Spool)?;
+        let stored = self.objects.put_file(&ObjectKey::incoming(document), &path, size_bytes, &sha256).await;
+        match stored {
+            Ok(stored) => Ok((size_bytes, sha256, stored.version)),
+            Err(error) => {
+                self.spool.remove(document).await;
+                Err(ReceiveError::Store(error))
+            }
+        }
+    }
+
+    /// Makes the durable bytes a received document. The submission must still be open: it is locked, so that a
+    /// file is either in it when it is sent or not at all.
+    async fn accept(
+        &self,
+        stamp: Stamp<'_>,
+        arriving: &Arriving<'_>,
+        id: &DocumentId,
+        bytes: (u64, Sha256, Option<String>),
+    ) -> Result<(), ReceiveError> {
+        let mut tx = self.db.begin().await?;
+        let submission = submissions::lock(&mut tx, arriving.submission).await?.ok_or(ReceiveError::NoSubmission)?;
+        if submission.state != SubmissionState::Open {
+            return Err(ReceiveError::Closed { state: submission.state });
+        }
+        let document = documents::get(&mut tx, id).await?.ok_or(ReceiveError::NoSubmission)?;
+        let change = Change { bytes: Some(bytes), ..Change::default() };
+        documents::transition(&mut tx, stamp, &document, DocumentState::Received, change).await?;
+        work::put(&mut tx, stamp, id.as_str(), stages::FIRST).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        metrics::counter!("lettercase_documents_received_total").increment(1);
+        Ok(())
+    }
+
+    /// Ends the row of a file that was not taken. Where even this fails, the reconciler for abandoned uploads
+    /// does it later.
+    async fn refuse(&self, stamp: Stamp<'_>, id: &DocumentId, error: &ReceiveError) {
+        self.spool.remove(id).await;
+        let reason = match error {
+            ReceiveError::Refused(reason) => reason.clone(),
+            _ => Reason::new(ReasonCode::Incomplete, "the file did not arrive whole; send it again"),
+        };
+        let ended = async {
+            let mut tx = self.db.begin().await?;
+            end_unreceived(&mut tx, stamp, id, reason).await?;
+            Ok::<(), DbError>(tx.commit().await?)
+        };
+        if let Err(error) = ended.await {
+            tracing::warn!(document = %id, error = %error, "could not end the row of a file that did not arrive");
+        }
+    }
+}
+
+/// Ends a document that never was received, and frees its place in the submission.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_unreceived(
+    conn: &mut crate::db::Conn,
+    stamp: Stamp<'_>,
+    id: &DocumentId,
+    reason: Reason,
+) -> Result<(), DbError> {
+    let Some(document) = documents::get(conn, id).await?.filter(|d| d.state == DocumentState::Receiving) else {
+        return Ok(());
+    };
+    let change = Change { reason: Some(reason), ..Change::default() };
+    documents::transition(conn, stamp, &document, DocumentState::Rejected, change).await?;
+    if let Some(submission) = &document.submission_id {
+        submissions::free_file(conn, submission).await?;
+    }
+    Ok(())
+}
+
+/// Streams a body into the spool file, within its size, its pace and its time.
+async fn read_body<S, E>(
+    mut spooled: SpoolFile,
+    mut body: S,
+    limit_bytes: u64,
+    policy: &ReceivePolicy,
+) -> Result<SpoolFile, ReceiveError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+{
+    let began = Instant::now();
+    loop {
+        let patience = (Instant::now() + policy.grace()).min(began + policy.deadline());
+        let chunk = match timeout_at(patience, body.next()).await {
+            Err(_) => return Err(ReceiveError::TooSlow),
+            Ok(None) => return Ok(spooled),
+            Ok(Some(Err(_))) => return Err(ReceiveError::Broken),
+            Ok(Some(Ok(chunk))) => chunk,
+        };
+        if spooled.size_bytes() + chunk.len() as u64 > limit_bytes {
+            return Err(too_large(limit_bytes, None));
+        }
+        spooled.write(&chunk).await.map_err(ReceiveError::Spool)?;
+        if is_too_slow(began.elapsed(), spooled.size_bytes(), policy) {
+            return Err(ReceiveError::TooSlow);
+        }
+    }
+}
+
+fn is_too_slow(elapsed: Duration, bytes: u64, policy: &ReceivePolicy) -> bool {
+    elapsed > policy.grace() && bytes < policy.min_bytes_per_s.saturating_mul(elapsed.as_secs())
+}
+
+fn refused(code: ReasonCode, message: impl Into<String>) -> ReceiveError {
+    ReceiveError::Refused(Reason::new(code, message))
+}
+
+fn too_large(limit_bytes: u64, announced: Option<u64>) -> ReceiveError {
+    let mib = limit_bytes / (1 << 20);
+    let found = announced.map_or_else(|| "the file is larger".into(), |n| format!("the file has {n} bytes"));
+    refused(
+        ReasonCode::TooLarge,
+        format!("a file may have at most {mib} MiB ({limit_bytes} bytes), {found}; split it or scan it at a lower resolution"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_drip_is_noticed_after_the_grace_only() {
+        let policy = ReceivePolicy { deadline_s: 900, min_bytes_per_s: 1000, grace_s: 20 };
+        for (seconds, bytes, slow) in [(5, 0, false), (20, 1, false), (21, 20_000, true), (21, 21_000, false)] {
+            assert_eq!(is_too_slow(Duration::from_secs(seconds), bytes, &policy), slow, "{seconds} s, {bytes} bytes");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Reconcilers: they take no input, look at the state, and mend what a crash left behind. Each is idempotent
+//! and runs under a lease on one node.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::db::contents::{self, Content, ContentState};
+use crate::db::documents::{self, Document, Judged};
+use crate::db::{DbError, Stamp, leases, work};
+use crate::engine::stage::StageError;
+use crate::intake::receive::end_unreceived;
+use crate::intake::stages::store::bar_documents;
+use crate::intake::stages::{FIRST, RESCAN};
+use crate::intake::Intake;
+use crate::model::document::DocumentState;
+use crate::model::ids::DocumentId;
+use crate::model::judgement::{Reason, ReasonCode};
+use crate::outside::objects::{ObjectKey, Place, Tag};
+use crate::outside::scanner::Verdict;
+
+/// What one look mended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Mended {
+    /// Uploads that never ended, ended.
+    pub abandoned: u64,
+    /// Documents put to work again.
+    pub stuck: u64,
+    /// Incoming objects that nothing needs, swept.
+    pub orphans: u64,
+    /// Contents scanned anew after the signatures changed.
+    pub rescanned: u64,
+    /// Of those, found infected.
+    pub infected: u64,
+}
+
+/// The most rows or objects looked at in one go.
+const PAGE: i64 = 200;
+
+impl Intake {
+    /// Looks once, if this node holds the reconcilers' lease.
+    ///
+    /// # Errors
+    /// When the database fails; what the store refuses is logged and looked at again.
+    pub async fn reconcile(&self, token: &str) -> Result<Mended, DbError> {
+        let stamp = Stamp { ctx: &self.ctx, actor: "reconciler" };
+        let until = stamp.now() + seconds(self.plan.reconcile.every_s * 3);
+        let mut tx = self.db.begin().await?;
+        let ours = leases::take(&mut tx, stamp, "reconcilers", token, until).await?;
+        tx.commit().await?;
+        let mut mended = Mended::default();
+        if ours {
+            mended.abandoned = self.end_abandoned(stamp).await?;
+            mended.stuck = self.wake_stuck(stamp).await?;
+            mended.orphans = self.sweep_orphans().await?;
+            (mended.rescanned, mended.infected) = self.rescan_contents(stamp).await?;
+        }
+        Ok(mended)
+    }
+
+    fn before(&self, seconds_ago: u64) -> i64 {
+        self.ctx.now().as_microsecond().saturating_sub(seconds(seconds_ago))
+    }
+
+    /// Ends uploads whose process died before their end.
+    async fn end_abandoned(&self, stamp: Stamp<'_>) -> Result<u64, DbError> {
+        let before = self.before(self.plan.reconcile.abandoned_after_s);
+        let abandoned = {
+            let mut conn = self.db.read().await?;
+            documents::in_state(&mut conn, DocumentState::Receiving, before, PAGE).await?
+        };
+        for document in &abandoned {
+            let mut tx = self.db.begin().await?;
+            let reason = Reason::new(ReasonCode::Incomplete, "the upload broke off; send the file again");
+            end_unreceived(&mut tx, stamp, &document.id, reason).await?;
+            tx.commit().await?;
+        }
+        Ok(abandoned.len() as u64)
+    }
+
+    /// Puts documents to work that wait for a stage without having any: nothing accepted may lie still.
+    async fn wake_stuck(&self, stamp: Stamp<'_>) -> Result<u64, DbError> {
+        let before = self.before(self.plan.reconcile.stuck_after_s);
+        let mut woken = 0;
+        for state in [DocumentState::Received, DocumentState::Scanning] {
+            let waiting = {
+                let mut conn = self.db.read().await?;
+                documents::in_state(&mut conn, state, before, PAGE).await?
+            };
+            for document in waiting {
+                woken += u64::from(self.wake_document(stamp, &document).await?);
+            }
+        }
+        Ok(woken)
+    }
+
+    async fn wake_document(&self, stamp: Stamp<'_>, document: &Document) -> Result<bool, DbError> {
+        let mut tx = self.db.begin().await?;
+        if !work::of_subject(&mut tx, document.id.as_str()).await?.is_empty() {
+            return Ok(false);
+        }
+        let stage = match (document.state, &document.verdict) {
+            (DocumentState::Received, _) => FIRST,
+            (_, None) => RESCAN,
+            (_, Some(_)) => "store",
+        };
+        tracing::error!(document = %document.id, stage, "a document had no work; it is put to work again");
+        work::put(&mut tx, stamp, document.id.as_str(), stage).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Sweeps incoming objects whose document is judged, or was never received.
+    async fn sweep_orphans(&self) -> Result<u64, DbError> {
+        let before = self.before(self.plan.reconcile.orphan_after_s);
+        let mut swept = 0;
+        let mut after: Option<String> = None;
+        loop {
+            let page = match self.objects.list(Place::Incoming, after.as_deref(), PAGE as usize).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(error = %error, "could not list incoming objects");
+                    return Ok(swept);
+                }
+            };
+            let Some((last, _)) = page.last() else { return Ok(swept) };
+            after = Some(last.clone());
+            for (name, _) in page {
+                let Ok(id) = name.parse::<DocumentId>() else { continue };
+                if made_at(&id).is_none_or(|made| made.as_microsecond() > before) || self.needs_incoming(&id).await? {
+                    continue;
+                }
+                match self.objects.delete(&ObjectKey::incoming(&id)).await {
+                    Ok(()) => swept += 1,
+                    Err(error) => tracing::warn!(document = %id, error = %error, "could not sweep an orphan"),
+                }
+            }
+        }
+    }
+
+    async fn needs_incoming(&self, id: &DocumentId) -> Result<bool, DbError> {
+        let mut conn = self.db.read().await?;
+        let state = documents::get(&mut conn, id).await?.map(|d| d.state);
+        Ok(matches!(
+            state,
+            Some(DocumentState::Receiving | DocumentState::Received | DocumentState::Scanning | DocumentState::Held)
+        ))
+    }
+
+    /// Scans clean content anew that was judged by other signatures than those in use (INT-12).
+    async fn rescan_contents(&self, stamp: Stamp<'_>) -> Result<(u64, u64), DbError> {
+        let Ok(version) = self.scanner.ready(self.ctx.now()).await else { return Ok((0, 0)) };
+        let due = {
+            let mut conn = self.db.read().await?;
+            contents::judged_by_others(&mut conn, &version.signatures, ("", ""), self.plan.reconcile.rescan_batch).await?
+        };
+        let (mut rescanned, mut infected) = (0, 0);
+        for content in due {
+            match self.rescan_content(stamp, &content).await {
+                Ok(found) => {
+                    rescanned += 1;
+                    infected += u64::from(found);
+                }
+                Err(error) => tracing::warn!(error = %error, "could not scan content anew"),
+            }
+        }
+        Ok((rescanned, infected))
+    }
+
+    /// Scans one content anew. True when it is infected after all: it is then barred, and every document of it.
+    async fn rescan_content(&self, stamp: Stamp<'_>, content: &Content) -> Result<bool, StageError> {
+        let Content { brand, sha256, size_bytes, .. } = content;
+        let file = self.content_of(brand, sha256, content.version_id.as_deref()).await?;
+        let scanned = self.scanner.scan(self.ctx.now(), file, 0, *size_bytes).await;
+        let Some(by) = scanned.by else {
+            return Err(StageError::Retry { why: "no scanner".into() });
+        };
+        let signature = match scanned.verdict {
+            Verdict::Clean => None,
+            Verdict::Infected { signature } => Some(signature),
+            // it was judged by older signatures; that this one can't is told, and tried again
+            Verdict::Unscannable { why } | Verdict::NotRun { why } => return Err(StageError::Retry { why }),
+        };
+        let judged = Judged { signature, engine: by.engine, signatures: by.signatures };
+        if judged.signature.is_none() {
+            let mut tx = self.db.begin().await?;
+            contents::set_rescanned(&mut tx, stamp, content, &judged).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            return Ok(false);
+        }
+        let (from, to) = (ObjectKey::content(brand, sha256), ObjectKey::quarantine(brand, sha256));
+        let version = content.version_id.as_deref();
+        let stored = self
+            .objects
+            .copy(&from, version, &to, sha256, *size_bytes, Tag::Quarantined)
+            .await
+            .map_err(|error| StageError::Retry { why: error.to_string() })?;
+        let barred = Content { state: ContentState::Infected, version_id: stored.version, judged, ..content.clone() };
+        let mut tx = self.db.begin().await?;
+        contents::put(&mut tx, stamp, &barred).await?;
+        bar_documents(&mut tx, stamp, &barred, None).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        if let Err(error) = self.objects.delete(&from).await {
+            tracing::warn!(error = %error, "could not sweep infected content");
+        }
+        Ok(true)
+    }
+
+    /// Compares the rows of content with the objects in the store: what is missing on either side, as
+    /// (rows without object, objects without row), per place.
+    ///
+    /// # Errors
+    /// When the database or the store fails.
+    pub async fn compare_content(&self) -> Result<HashMap<&'static str, (i64, i64)>, StageError> {
+        let mut differences = HashMap::new();
+        for (place, state) in [(Place::Content, ContentState::Clean), (Place::Quarantine, ContentState::Infected)] {
+            let mut objects = 0;
+            let mut unknown = 0;
+            let mut after: Option<String> = None;
+            loop {
+                let page = self
+                    .objects
+                    .list(place, after.as_deref(), PAGE as usize)
+                    .await
+                    .map_err(|error| StageError::Retry { why: error.to_string() })?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                let mut conn = self.db.read().await?;
+                for (name, _) in &page {
+                    let known = match name.split_once('/') {
+                        Some((brand, hash)) => match (brand.parse(), hash.rsplit('/').next().unwrap_or_default().parse()) {
+                            (Ok(brand), Ok(hash)) => {
+                                contents::get(&mut conn, &brand, &hash).await?.is_some_and(|c| c.state == state)
+                            }
+                            _ => false,
+                        },
+                        None => false,
+                    };
+                    objects += i64::from(known);
+                    unknown += i64::from(!known);
+                }
+            }
+            let mut conn = self.db.read().await?;
+            let rows = contents::count(&mut conn, state).await?;
+            differences.insert(place.as_str(), (rows - objects, unknown));
+        }
+        Ok(differences)
+    }
+}
+
+/// How long one look at all lasts before the next begins.
+impl Intake {
+    /// The pause between two looks.
+    pub fn reconcile_every(&self) -> Duration {
+        Duration::from_secs(self.plan.reconcile.every_s)
+    }
+}
+
+/// When a UUIDv7 was made.
+fn made_at(id: &DocumentId) -> Option<Timestamp> {
+    let uuid = uuid::Uuid::try_parse(id.as_str()).ok()?;
+    let (seconds, nanos) = uuid.get_timestamp()?.to_unix();
+    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+}
+
+fn seconds(n: u64) -> i64 {
+    i64::try_from(n.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
+}

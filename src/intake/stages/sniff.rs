@@ -1,0 +1,82 @@
+//! Stage sniff: what is it, is it whole, may it come in (INT-11).
+
+use async_trait::async_trait;
+
+use super::{Received, Sniffed, settle_submission};
+use crate::db::documents::{self, Change};
+use crate::db::{Conn, DbError, Stamp};
+use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError};
+use crate::intake::Intake;
+use crate::intake::sniff as judge;
+use crate::model::document::DocumentState;
+use crate::model::judgement::{FileType, Flag, Reason};
+
+/// The stage.
+pub struct Sniff(pub Intake);
+
+/// What a file was found to be.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// An accepted type.
+    Type(FileType, Vec<Flag>),
+    /// Refused, with what it was recognised as.
+    Refused(Option<String>, Reason),
+}
+
+#[async_trait]
+impl Stage for Sniff {
+    const NAME: &'static str = super::FIRST;
+    type In = Received;
+    type Product = Found;
+    type Out = Sniffed;
+
+    async fn run(&self, input: &Received, _: Attempt) -> Result<Outcome<Found>, StageError> {
+        let intake = &self.0;
+        let file = intake.bytes_of(&input.document, &input.sha256, input.size_bytes).await?;
+        let name = input.document.file_name.reveal();
+        let sniffed = judge::sniff(&file, input.size_bytes, name, &intake.plan.sniff, &intake.extract)
+            .await
+            .map_err(|error| StageError::Retry { why: error.to_string() })?;
+        Ok(match sniffed {
+            judge::Sniffed::Accept { file_type, flags, .. } => Outcome::Advance(Found::Type(file_type, flags)),
+            judge::Sniffed::Reject { detected, reason } => Outcome::Advance(Found::Refused(detected, reason)),
+            judge::Sniffed::Hold { reason, .. } => Outcome::Hold(reason),
+        })
+    }
+
+    async fn commit(
+        &self,
+        conn: &mut Conn,
+        stamp: Stamp<'_>,
+        input: &Received,
+        outcome: Outcome<Found>,
+    ) -> Result<Handover, DbError> {
+        let document = &input.document;
+        let (to, change) = match outcome {
+            Outcome::Advance(Found::Type(file_type, flags)) => {
+                let change = Change { file_type: Some((file_type, flags)), ..Change::default() };
+                documents::transition(conn, stamp, document, DocumentState::Scanning, change).await?;
+                return Ok(Handover::Next);
+            }
+            Outcome::Advance(Found::Refused(detected, reason)) => {
+                (DocumentState::Rejected, Change { detected, reason: Some(reason), ..Change::default() })
+            }
+            Outcome::Reject(reason) => (DocumentState::Rejected, Change { reason: Some(reason), ..Change::default() }),
+            Outcome::Hold(reason) => (DocumentState::Held, Change { reason: Some(reason), ..Change::default() }),
+        };
+        documents::transition(conn, stamp, document, to, change).await?;
+        settle_submission(conn, stamp, document).await?;
+        Ok(Handover::Waits)
+    }
+
+    async fn after(&self, input: &Received) {
+        // a refused file's bytes are of no use any more; a held one's are, and an accepted one's above all
+        let state = async {
+            let mut conn = self.0.db.read().await.ok()?;
+            documents::get(&mut conn, &input.document.id).await.ok()?.map(|d| d.state)
+        };
+        if state.await == Some(DocumentState::Rejected) {
+            self.0.clear_incoming(&input.document).await;
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Events: what the audit log, live progress and the journeys read. No health data is in one, so that the
+//! destruction of a record never breaks the chain (INT-19).
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::model::case::CaseKind;
+use crate::model::document::DocumentState;
+use crate::model::ids::{Brand, EventId};
+use crate::model::judgement::UnknownCode;
+use crate::model::submission::SubmissionState;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// A document came into a state.
+    Document(DocumentState),
+    /// A document's match was undone by a person (INT-17).
+    MatchUndone,
+    /// A document went over from a failed submission to a new attempt (INT-13).
+    DocumentCarried,
+    /// A submission came into a state.
+    Submission(SubmissionState),
+    /// A case was opened.
+    CaseOpened(CaseKind),
+    /// A case's status changed.
+    CaseStatusChanged(CaseKind),
+    /// Work ended as a dead letter.
+    WorkDead,
+    /// An operator set a dead letter to work again.
+    WorkReplayed,
+    /// An operator asked for a new scan of a document.
+    RescanAsked,
+    /// A bulk load of reference data ended.
+    ReferenceLoaded,
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(state) => write!(f, "document.{state}"),
+            Self::MatchUndone => f.write_str("document.match_undone"),
+            Self::DocumentCarried => f.write_str("document.carried"),
+            Self::Submission(state) => write!(f, "submission.{state}"),
+            Self::CaseOpened(kind) => write!(f, "case.opened.{kind}"),
+            Self::CaseStatusChanged(kind) => write!(f, "case.status_changed.{kind}"),
+            Self::WorkDead => f.write_str("work.dead"),
+            Self::WorkReplayed => f.write_str("work.replayed"),
+            Self::RescanAsked => f.write_str("document.rescan_asked"),
+            Self::ReferenceLoaded => f.write_str("reference.loaded"),
+        }
+    }
+}
+
+impl FromStr for EventType {
+    type Err = UnknownCode;
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        let unknown = UnknownCode { of: "EventType" };
+        Ok(match text {
+            "document.match_undone" => Self::MatchUndone,
+            "document.carried" => Self::DocumentCarried,
+            "document.rescan_asked" => Self::RescanAsked,
+            "work.dead" => Self::WorkDead,
+            "work.replayed" => Self::WorkReplayed,
+            "reference.loaded" => Self::ReferenceLoaded,
+            _ => match text.split_once('.').ok_or(unknown.clone())? {
+                ("document", state) => Self::Document(state.parse()?),
+                ("submission", state) => Self::Submission(state.parse()?),
+                ("case", rest) => match rest.split_once('.').ok_or(unknown.clone())? {
+                    ("opened", kind) => Self::CaseOpened(kind.parse()?),
+                    ("status_changed", kind) => Self::CaseStatusChanged(kind.parse()?),
+                    _ => return Err(unknown),
+                },
+                _ => return Err(unknown),
+            },
+        })
+    }
+}
+
+/// An event about to be written: it gets its id from the context and its position from the sequencer.
+#[derive(Debug, Clone)]
+pub struct NewEvent<'a> {
+    /// What happened.
+    pub kind: EventType,
+    /// The id of what it happened to.
+    pub subject: &'a str,
+    /// The brand it belongs to.
+    pub brand: &'a Brand,
+    /// Our own id of the practice it concerns, where there is one.
+    pub tin_uid: Option<&'a str>,
+    /// Who did it: `system`, a node's stage, or a user.
+    pub actor: &'a str,
+    /// More of it, without health data.
+    pub payload: Value,
+}
+
+/// An event as it was written.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// Its place in the one order of events; `None` until it is sealed.
+    pub position: Option<i64>,
+    /// What happened, as the code it was stored with: a newer node's event stays readable.
+    pub kind: String,
+    /// The version of its payload's form.
+    pub version: i64,
+    /// The id of what it happened to.
+    pub subject: String,
+    /// The brand it belongs to.
+    pub brand: String,
+    /// Our own id of the practice it concerns.
+    pub tin_uid: Option<String>,
+    /// Who did it.
+    pub actor: String,
+    /// When.
+    pub at: Timestamp,
+    /// More of it, as the JSON text that was stored.
+    pub payload: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_type_reads_back_as_what_it_was_written_as() {
+        let mut all = vec![
+            EventType::MatchUndone,
+            EventType::DocumentCarried,
+            EventType::WorkDead,
+            EventType::WorkReplayed,
+            EventType::RescanAsked,
+            EventType::ReferenceLoaded,
+        ];
+        all.extend(DocumentState::ALL.iter().map(|s| EventType::Document(*s)));
+        all.extend(SubmissionState::ALL.iter().map(|s| EventType::Submission(*s)));
+        all.extend(CaseKind::ALL.iter().flat_map(|k| [EventType::CaseOpened(*k), EventType::CaseStatusChanged(*k)]));
+        for kind in all {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Reference data as other systems send it: members, claims, cases, practices, providers.
+
+use jiff::civil::Date;
+use serde::Deserialize;
+
+use crate::codes;
+use crate::model::case::{CaseKind, CaseStatus, ClaimStatus};
+use crate::model::ids::{AttachmentControlNumber, Brand, CaseNumber, ClaimNumber, MemberId, Npi, Tin};
+use crate::model::phi::Phi;
+
+codes! {
+    /// The kinds of reference data.
+    pub enum ReferenceKind {
+        /// Practices.
+        Tins = "tins",
+        /// Providers.
+        Providers = "providers",
+        /// Members.
+        Members = "members",
+        /// Claims.
+        Claims = "claims",
+        /// Cases.
+        Cases = "cases",
+    }
+}
+
+/// A practice.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct TinRecord {
+    pub tin: Tin,
+    pub name: String,
+}
+
+/// A provider.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct ProviderRecord {
+    pub npi: Npi,
+    pub name: String,
+    pub tin: Tin,
+}
+
+/// A member.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct MemberRecord {
+    pub brand: Brand,
+    pub member_id: MemberId,
+    pub first_name: Phi<String>,
+    pub last_name: Phi<String>,
+    pub birth_date: Phi<Date>,
+    #[serde(default)]
+    pub account: Option<String>,
+}
+
+/// A claim.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct ClaimRecord {
+    pub brand: Brand,
+    pub claim_number: ClaimNumber,
+    pub member_id: MemberId,
+    pub tin: Tin,
+    #[serde(default)]
+    pub npi: Option<Npi>,
+    pub status: ClaimStatus,
+    pub service_from: Date,
+    pub service_to: Date,
+    #[serde(default)]
+    pub processed_on: Option<Date>,
+}
+
+/// A case.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct CaseRecord {
+    pub brand: Brand,
+    pub case_number: CaseNumber,
+    pub kind: CaseKind,
+    pub status: String,
+    pub member_id: MemberId,
+    pub tin: Tin,
+    #[serde(default)]
+    pub npi: Option<Npi>,
+    #[serde(default)]
+    pub claim_number: Option<ClaimNumber>,
+    #[serde(default)]
+    pub attachment_control_number: Option<AttachmentControlNumber>,
+    #[serde(default)]
+    pub service_from: Option<Date>,
+    #[serde(default)]
+    pub service_to: Option<Date>,
+    pub opened_on: Date,
+    #[serde(default)]
+    pub closed_on: Option<Date>,
+}
+
+/// A record of one of the kinds, checked as far as it can be by itself.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each variant is the record of its name")]
+pub enum Record {
+    Tin(TinRecord),
+    Provider(ProviderRecord),
+    Member(MemberRecord),
+    Claim(ClaimRecord),
+    Case(CaseRecord, CaseStatus),
+}
+
+impl Record {
+    /// Checks what one record says about itself.
+    ///
+    /// # Errors
+    /// A sentence part that names the field and the rule, without the value.
+    pub fn check(self) -> Result<Self, String> {
+        match &self {
+            Self::Claim(claim) if claim.service_to < claim.service_from => {
+                Err("service_to lies before service_from".into())
+            }
+            Self::Case(case, _) if case.service_to.is_some() && case.service_to < case.service_from => {
+                Err("service_to lies before service_from".into())
+            }
+            Self::Case(case, status) if status.is_final() && case.closed_on.is_none() => {
+                Err("its status is final, so closed_on is needed".into())
+            }
+            Self::Case(case, _) if case.closed_on.is_some_and(|closed| closed < case.opened_on) => {
+                Err("closed_on lies before opened_on".into())
+            }
+            Self::Case(case, _) if case.kind == CaseKind::Reconsideration && case.claim_number.is_none() => {
+                Err("a reconsideration needs claim_number".into())
+            }
+            _ => Ok(self),
+        }
+    }
+}

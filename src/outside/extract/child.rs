@@ -1,0 +1,93 @@
+//! The child's side: limits first, then one job, then a report. It is one thread without a runtime, opens no
+//! file by name and no socket.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::Serialize;
+
+use super::nested::Inside;
+use super::{Container, EXIT_FAULT, Inspection, Job, office, ole, pdf, text};
+use crate::intake::sniff::finding::{Judged, Stop};
+use crate::intake::sniff::policy::SniffPolicy;
+use crate::intake::sniff::source::Source;
+use crate::model::judgement::FileType;
+
+/// Runs `inspect CONTAINER JOB` or `text TYPE JOB`: the arguments behind `extract`. Limits are set before a byte
+/// of the file is read.
+pub fn main(args: &[String]) -> ExitCode {
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_FAULT),
+    }
+}
+
+fn run(args: &[String]) -> io::Result<()> {
+    let usage = || io::Error::from(io::ErrorKind::InvalidInput);
+    let [mode, kind, job] = args else { return Err(usage()) };
+    let job: Job = serde_json::from_str(job)?;
+    let policy = job.policy.as_ref().ok_or_else(usage)?;
+    let writes = if mode == "inspect" { policy.embedded_bytes } else { 0 };
+    confine(&job, writes)?;
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let source = Source::new(&input, input.metadata()?.len());
+    match mode.as_str() {
+        "inspect" => report(&inspect(source, kind.parse().map_err(io::Error::other)?, policy)?),
+        "text" => {
+            let file_type: FileType = kind.parse().map_err(io::Error::other)?;
+            report(&text::extract(source, file_type, &job.limits, policy)?)
+        }
+        _ => Err(usage()),
+    }
+}
+
+/// Takes from this process what it does not need, for good.
+fn confine(job: &Job, writes: u64) -> io::Result<()> {
+    let limits = &job.limits;
+    for (resource, most) in [
+        (Resource::As, limits.memory_bytes),
+        (Resource::Cpu, limits.cpu_seconds),
+        (Resource::Nofile, limits.open_files),
+        (Resource::Fsize, writes),
+        (Resource::Core, 0),
+    ] {
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    Ok(())
+}
+
+fn report(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    serde_json::to_writer(&mut out, value)?;
+    out.flush()
+}
+
+/// Reads inside a container; what is taken out goes to the standard error, which the parent made a file.
+fn inspect(source: Source<'_>, container: Container, policy: &SniffPolicy) -> io::Result<Inspection> {
+    let scratch = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    inspect_into(source, container, policy, &scratch)
+}
+
+/// Reads inside a container; what is taken out goes to `scratch`.
+pub fn inspect_into<'f>(
+    source: Source<'f>,
+    container: Container,
+    policy: &'f SniffPolicy,
+    scratch: &'f File,
+) -> io::Result<Inspection> {
+    let mut inside = Inside::new(policy, scratch);
+    let judged: Judged<()> = match container {
+        Container::Pdf => pdf::inspect(source, 0, &mut inside),
+        Container::Ooxml => office::inspect(source, 0, &mut inside),
+        Container::Ole => ole::inspect(source, 0, &mut inside),
+    };
+    let finding = match judged {
+        Ok(()) => None,
+        Err(Stop::Finding(finding)) => Some(finding),
+        Err(Stop::Fault(fault)) => return Err(fault),
+    };
+    Ok(inside.into_inspection(finding))
+}
