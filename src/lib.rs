@@ -12,3 +12,5 @@ pub mod engine;
 
 pub mod cases;
 pub mod intake;
+
+pub mod cli;
