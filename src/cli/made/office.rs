@@ -30,7 +30,7 @@ pub(super) fn docm() -> Result<Vec<u8>, MakeError> {
 }
 
 /// A document of some tens of kilobytes with a part that expands to 32 MiB, a thousand times its size: good
-/// documents stay far below that. A few thousand times as much would be as small, and fill a machine.
+/// documents stay far below that. A hundred such parts would still be small, and fill the memory of a machine.
 pub(super) fn archive_bomb_docx() -> Result<Vec<u8>, MakeError> {
     const EXPANDED_BYTES: usize = 32 << 20;
     let blank = " ".repeat(EXPANDED_BYTES);
@@ -72,6 +72,8 @@ pub(super) fn doc_with_macros() -> Result<Vec<u8>, MakeError> {
 
 /// Where the text begins in the main stream of a .doc.
 const TEXT_START: u32 = 0x600;
+/// The least a main stream has.
+const STREAM_BYTES: u32 = 0x1000;
 
 /// The main stream of a .doc (MS-DOC 2.5): the file information block, then the text, one byte a character.
 fn word_stream(text: &str, table_len: u32) -> Vec<u8> {
@@ -86,10 +88,14 @@ fn word_stream(text: &str, table_len: u32) -> Vec<u8> {
     put(0x20, &[0x0E, 0x00]);
     put(0x3E, &[0x16, 0x00]);
     put(0x98, &[0x5D, 0x00]);
-    put(0x40, &(TEXT_START + text_len).to_le_bytes());
+    // Where the text begins and ends, the length of it all, the characters of the text; its piece table.
+    put(0x18, &TEXT_START.to_le_bytes());
+    put(0x1C, &(TEXT_START + text_len).to_le_bytes());
+    put(0x40, &STREAM_BYTES.to_le_bytes());
     put(0x4C, &text_len.to_le_bytes());
     put(0x01A6, &table_len.to_le_bytes());
     stream.extend(text.bytes());
+    stream.resize(STREAM_BYTES as usize, 0);
     stream
 }
 
