@@ -38,7 +38,8 @@ state="$top/.tools/apt"
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
 apt() {
     apt-get -q -o Dir::State="$state" -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache="$state/cache" \
-        -o Debug::NoLocking=true -o APT::Sandbox::User= -o Acquire::Retries=3 "$@"
+        -o Debug::NoLocking=true -o APT::Sandbox::User= -o Acquire::Retries=3 \
+        -o Acquire::Languages=none -o Acquire::GzipIndexes=true "$@"
 }
 if [ -z "$(find "$state/lists" -maxdepth 1 -name '*Packages*' -mtime -1 -print -quit)" ]; then
     echo "unpack-debs: reading the package lists"
@@ -63,7 +64,7 @@ wanted_by_name() {
 wanted_as_library() {
     case $1 in
         # The C library must be the running loader's; the others serve perl or just-in-time code.
-        libc6* | libc-* | libllvm* | libperl* | lib*-perl) return 1 ;;
+        libc6* | libc-* | libllvm* | libz3-* | libperl* | lib*-perl) return 1 ;;
         lib*) return 0 ;;
         *) return 1 ;;
     esac

@@ -7,7 +7,6 @@ use indicatif::{MultiProgress, ProgressBar};
 use serde::{Deserialize, Serialize};
 
 use super::client::{ApiClient, ClientError};
-use super::inspect::Verdict;
 use super::node::{Node, start_log};
 use super::submit::upload_bar;
 use super::{CliError, Environment, admin, made, output};
@@ -18,6 +17,7 @@ use crate::http::api::view::{DocumentView, SubmissionView};
 use crate::intake::reconcile::compare_content;
 use crate::model::case::CaseKind;
 use crate::model::document::DocumentState;
+use crate::model::judgement::Verdict;
 use crate::model::ids::{AttachmentControlNumber, CaseNumber, ClaimNumber, MemberId, ReferenceNumber, Tin};
 use crate::model::phi::Phi;
 use crate::model::reference::ReferenceKind;

@@ -14,9 +14,10 @@ use crate::intake::plan::IntakePlan;
 use crate::intake::sniff::{Sniffed, sniff};
 use crate::model::case::CaseKind;
 use crate::model::document::FileName;
-use crate::model::judgement::{FileType, Flag, Reason, ReasonCode};
+use crate::model::judgement::{FileType, Flag, Reason, ReasonCode, Verdict};
 use crate::outside::context::Context;
-use crate::outside::extract::{Embedded, Extract};
+use crate::intake::extract::Embedded;
+use crate::outside::extract::Extract;
 use crate::outside::scanner::{Scanner, Verdict as Scan};
 
 /// Arguments of `inspect`.
@@ -31,20 +32,6 @@ pub(super) struct InspectArgs {
     /// Print a line of JSON per file.
     #[arg(long)]
     json: bool,
-}
-
-crate::codes! {
-    /// What intake would make of a file.
-    pub(super) enum Verdict {
-        /// Taken in.
-        Accept = "accept",
-        /// Refused.
-        Reject = "reject",
-        /// Infected.
-        Virus = "virus",
-        /// An operator would have to decide.
-        Held = "held",
-    }
 }
 
 /// What intake says of a file: a line of `--json`.

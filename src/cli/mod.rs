@@ -5,7 +5,7 @@ mod bench;
 mod client;
 mod demo;
 mod inspect;
-mod made;
+pub mod made;
 mod node;
 mod output;
 mod submit;
@@ -327,7 +327,7 @@ pub fn main() -> ExitCode {
 }
 
 fn extract(args: &[String]) -> ExitCode {
-    crate::outside::extract::child::main(args)
+    crate::intake::extract::child::main(args)
 }
 
 fn fail(text: &str) -> ExitCode {

@@ -1,6 +1,6 @@
 //! What is printed for a person: tables, and the word about test signatures.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::outside::scanner::EngineVersion;
@@ -11,7 +11,7 @@ pub(super) const TEST_SIGNATURES_ONLY: &str = "TEST SIGNATURES ONLY";
 /// Prints rows under their heads.
 pub(super) fn table<const N: usize>(heads: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heads);
     for row in rows {
         table.add_row(row);

@@ -226,7 +226,7 @@ pub async fn compare_content(
 ) -> Result<HashMap<&'static str, (i64, i64)>, StageError> {
     let mut differences = HashMap::new();
     for (place, state) in [(Place::Content, ContentState::Clean), (Place::Quarantine, ContentState::Infected)] {
-        let mut objects = 0;
+        let mut present = 0;
         let mut unknown = 0;
         let mut after: Option<String> = None;
         loop {
@@ -247,13 +247,13 @@ pub async fn compare_content(
                     },
                     None => false,
                 };
-                objects += i64::from(known);
+                present += i64::from(known);
                 unknown += i64::from(!known);
             }
         }
         let mut conn = db.read().await?;
         let rows = contents::count(&mut conn, state).await?;
-        differences.insert(place.as_str(), (rows - objects, unknown));
+        differences.insert(place.as_str(), (rows - present, unknown));
     }
     Ok(differences)
 }

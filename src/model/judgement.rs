@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 /// Declares an enum of closed codes that are the same word in code, database, API and logs.
 #[macro_export]
 macro_rules! codes {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal,)+ }) => {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        $vis enum $name { $($(#[$doc])* #[serde(rename = $code)] $variant,)+ }
+        pub enum $name { $($(#[$doc])* #[serde(rename = $code)] $variant,)+ }
 
         impl $name {
             /// All of them, in the order of their declaration.
@@ -73,9 +73,10 @@ codes! {
 }
 
 impl FileType {
-    /// The type a file name's extension declares, `None` for one that is not accepted or missing.
+    /// The type a file name's extension declares, `None` for one that is not accepted or missing. Blanks and
+    /// dots at the end don't count: some systems drop them.
     pub fn from_file_name(name: &str) -> Option<Self> {
-        let (_, extension) = name.trim_end().rsplit_once('.')?;
+        let (_, extension) = name.trim_end_matches(|c: char| c == '.' || c.is_whitespace()).rsplit_once('.')?;
         Some(match extension.to_ascii_lowercase().as_str() {
             "pdf" => Self::Pdf,
             "jpg" | "jpeg" => Self::Jpeg,
@@ -161,6 +162,20 @@ codes! {
         CameraTrailer = "camera_trailer",
         /// The text is not UTF-8; it is transcoded for matching.
         Transcoded = "transcoded",
+    }
+}
+
+codes! {
+    /// What intake makes of a file, in a word.
+    pub enum Verdict {
+        /// Taken in.
+        Accept = "accept",
+        /// Refused.
+        Reject = "reject",
+        /// Infected.
+        Virus = "virus",
+        /// An operator has to decide.
+        Held = "held",
     }
 }
 

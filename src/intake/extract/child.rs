@@ -16,11 +16,16 @@ use crate::intake::sniff::source::Source;
 use crate::model::judgement::FileType;
 use crate::outside::extract::{EXIT_FAULT, Job, confine};
 
+/// The exit code where memory ran out and was asked for politely (`EX_OSERR`).
+const EXIT_MEMORY: u8 = 71;
+
 /// Runs `inspect CONTAINER JOB` or `text TYPE JOB`: the arguments behind `extract`. Limits are set before a byte
 /// of the file is read.
 pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        // Its own limit, not the machine's: the document is to blame, and a retry would end the same.
+        Err(fault) if fault.kind() == io::ErrorKind::OutOfMemory => ExitCode::from(EXIT_MEMORY),
         Err(_) => ExitCode::from(EXIT_FAULT),
     }
 }

@@ -109,7 +109,7 @@ pub fn is_program(head: &[u8]) -> bool {
 }
 
 /// A refusal further in, as an operator's question.
-fn further_in(stop: Stop) -> Stop {
+pub(super) fn further_in(stop: Stop) -> Stop {
     let Stop::Finding(Finding::Reject { detected, reason }) = stop else { return stop };
     Stop::Finding(match reason.code {
         ReasonCode::Encrypted => Finding::hold(
@@ -120,10 +120,9 @@ fn further_in(stop: Stop) -> Stop {
             Finding::hold(ReasonCode::Macros, "a file embedded in this one has macros; an operator looks at it")
         }
         ReasonCode::ArchiveBomb => Finding::Reject { detected, reason },
-        _ if detected.as_deref() == Some("exe") => Finding::hold(
-            ReasonCode::TypeNotAccepted,
-            "a program is embedded in this file; an operator looks at it",
-        ),
+        _ if detected.as_deref() == Some("exe") => {
+            Finding::hold(ReasonCode::TypeNotAccepted, "a program is embedded in this file; an operator looks at it")
+        }
         _ => Finding::unreadable(),
     })
 }

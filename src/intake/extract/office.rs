@@ -22,7 +22,8 @@ const HEAD_BYTES: u64 = 512;
 
 /// Endings of parts that a system would run, or a viewer act on.
 const PROGRAMS: [&str; 17] = [
-    "exe", "dll", "com", "scr", "msi", "bat", "cmd", "ps1", "vbs", "vbe", "js", "jse", "wsf", "hta", "jar", "lnk", "pif",
+    "exe", "dll", "com", "scr", "msi", "bat", "cmd", "ps1", "vbs", "vbe", "js", "jse", "wsf", "hta", "jar", "lnk",
+    "pif",
 ];
 /// Endings of parts that are documents of their own.
 const DOCUMENTS: [&str; 7] = ["mht", "mhtml", "htm", "html", "rtf", "eml", "msg"];
@@ -55,7 +56,8 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
     let types = content_types(&xml(&source, types)?)?;
     // Macros first: a package that has them is told so, whatever its main part says it is.
     if entries.iter().any(|entry| has_macros(&entry.name, types.of(&entry.name))) {
-        return Err(macros().into());
+        let excel = entries.iter().any(|entry| entry.name.to_ascii_lowercase().starts_with("xl/"));
+        return Err(macros(if excel { "xlsm" } else { "docm" }).into());
     }
     let main = main_part(&source, &entries)?;
     match main_type(types.of(&main)) {
@@ -73,9 +75,9 @@ fn damaged() -> Finding {
     Finding::damaged(FileType::Docx)
 }
 
-fn macros() -> Finding {
+fn macros(word: &str) -> Finding {
     Finding::reject_as(
-        "docm",
+        word,
         ReasonCode::Macros,
         "this document has macros, which its type does not allow; save it as .docx or .xlsx without them and send that",
     )

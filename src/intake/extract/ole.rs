@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 
 use cfb::CompoundFile;
 
-use super::nested::Inside;
+use super::nested::{Inside, further_in};
 use crate::intake::sniff::finding::{Finding, Judged};
 use crate::intake::sniff::kinds;
 use crate::intake::sniff::source::{Source, SourceReader, le16, le32};
@@ -35,6 +35,9 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
         return Err(Finding::encrypted("ole").into());
     }
     let (word, excel) = (root("WordDocument"), root("Workbook") || root("Book"));
+    if items.iter().any(|item| item.name == "EncryptedPackage") {
+        return Err(further_in(Finding::encrypted("ole").into()));
+    }
     let file_type = match (word, excel) {
         (true, true) => return Err(Finding::polyglot(FileType::Doc).into()),
         (true, false) => Some(FileType::Doc),
@@ -48,7 +51,9 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
         inside.is(depth, file_type);
     }
     for item in items.iter().filter(|item| item.is_stream) {
-        read_stream(&mut compound, item, file_type, inside)?;
+        // Objects within the document have storages of their own, with the same names in them.
+        let read = read_stream(&mut compound, item, file_type, inside);
+        read.map_err(|stop| if item.depth > 1 { further_in(stop) } else { stop })?;
     }
     if items.iter().any(has_macros) {
         return Err(macros().into());
@@ -63,6 +68,7 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
 fn blame(fault: io::Error, file_type: Option<FileType>) -> crate::intake::sniff::finding::Stop {
     match fault.raw_os_error() {
         Some(_) => fault.into(),
+        None if fault.kind() == io::ErrorKind::OutOfMemory => fault.into(),
         None => Finding::damaged(file_type.unwrap_or(FileType::Doc)).into(),
     }
 }

@@ -37,7 +37,7 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
     if found.active {
         inside.flag(Flag::ActiveContent);
     }
-    if found.files.is_empty() && mentions_embedded(&bytes) {
+    if mentions_embedded(&bytes) > found.typed + found.mentions {
         return Err(Finding::unreadable().into());
     }
     for (id, name) in &found.files {
@@ -48,18 +48,22 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
 
 /// Loads a document within limits. A locked one whose handler is unknown counts as encrypted.
 pub fn load(bytes: &[u8], limit: usize) -> Result<Document, Finding> {
-    Document::load_mem_with_options(bytes, LoadOptions::with_max_decompressed_size(limit)).map_err(|fault| match fault {
-        lopdf::Error::InvalidPassword | lopdf::Error::UnsupportedSecurityHandler(_) | lopdf::Error::Decryption(_) => {
-            Finding::encrypted("pdf")
-        }
-        _ => Finding::unreadable(),
-    })
+    Document::load_mem_with_options(bytes, LoadOptions::with_max_decompressed_size(limit)).map_err(
+        |fault| match fault {
+            lopdf::Error::InvalidPassword
+            | lopdf::Error::UnsupportedSecurityHandler(_)
+            | lopdf::Error::Decryption(_) => Finding::encrypted("pdf"),
+            _ => Finding::unreadable(),
+        },
+    )
 }
 
-/// Whether the raw bytes have a stream marked as an embedded file: one that no object list leads to.
-fn mentions_embedded(bytes: &[u8]) -> bool {
+/// How often the bytes have the mark of an embedded file. More marks than were found as objects or as words
+/// within a stream: one hides where no list of objects leads.
+fn mentions_embedded(bytes: &[u8]) -> usize {
     const MARK: &[u8] = b"/EmbeddedFile";
-    bytes.windows(MARK.len() + 1).any(|window| window.starts_with(MARK) && window.last() != Some(&b's'))
+    let marks = bytes.windows(MARK.len() + 1).filter(|window| window.starts_with(MARK) && !window.ends_with(b"s"));
+    marks.count()
 }
 
 /// What the objects hold.
@@ -67,6 +71,10 @@ fn mentions_embedded(bytes: &[u8]) -> bool {
 struct Found {
     active: bool,
     files: BTreeMap<ObjectId, Option<String>>,
+    /// Streams marked as embedded files.
+    typed: usize,
+    /// The same mark as mere words within streams.
+    mentions: usize,
 }
 
 impl Found {
@@ -80,7 +88,9 @@ impl Found {
             }
             Object::Dictionary(dictionary) => self.visit_dictionary(dictionary, document, depth),
             Object::Stream(stream) => {
+                self.mentions += mentions_embedded(&stream.content);
                 if let Some(id) = id.filter(|_| stream.dict.has_type(b"EmbeddedFile")) {
+                    self.typed += 1;
                     self.files.entry(id).or_default();
                 }
                 self.visit_dictionary(&stream.dict, document, depth)
@@ -103,7 +113,8 @@ impl Found {
         let name = [b"UF".as_slice(), b"F"].into_iter().find_map(|key| spec.get_deref(key, document).ok());
         let name = name.and_then(|object| object.as_str().ok()).map(readable);
         for (_, file) in files.ok_or_else(Finding::unreadable)?.iter() {
-            let id = file.as_reference().ok().filter(|id| document.get_object(*id).is_ok_and(|o| o.as_stream().is_ok()));
+            let id =
+                file.as_reference().ok().filter(|id| document.get_object(*id).is_ok_and(|o| o.as_stream().is_ok()));
             let known = self.files.entry(id.ok_or_else(Finding::unreadable)?).or_default();
             *known = known.take().or_else(|| name.clone());
         }
@@ -114,16 +125,8 @@ impl Found {
 /// Whether a dictionary acts: scripts, programs, forms that send, media, and anything that runs on opening.
 /// An open action that is a mere destination (an array) only chooses the page that shows first.
 fn is_active(dictionary: &Dictionary, document: &Document) -> bool {
-    const ACTIONS: [&[u8]; 8] = [
-        b"JavaScript",
-        b"Launch",
-        b"SubmitForm",
-        b"ImportData",
-        b"Rendition",
-        b"RichMediaExecute",
-        b"GoToR",
-        b"GoToE",
-    ];
+    const ACTIONS: [&[u8]; 8] =
+        [b"JavaScript", b"Launch", b"SubmitForm", b"ImportData", b"Rendition", b"RichMediaExecute", b"GoToR", b"GoToE"];
     let action = dictionary.get_deref(b"S", document).ok().and_then(|object| object.as_name().ok());
     let opens = dictionary.get_deref(b"OpenAction", document).is_ok_and(|object| object.as_dict().is_ok());
     opens

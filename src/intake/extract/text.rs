@@ -109,7 +109,8 @@ fn of_pdf(source: Source<'_>, pages: &mut Pages<'_>, policy: &SniffPolicy) -> Ju
 /// A Word document's headers, body, notes and footers, as one page: where pages break only Word knows.
 fn of_docx(source: Source<'_>, pages: &mut Pages<'_>, policy: &SniffPolicy) -> Judged<()> {
     let entries = archive::entries(&source, policy)?;
-    let is = |name: &str, part: &str| name.strip_prefix("word/").is_some_and(|n| n.starts_with(part) && n.ends_with(".xml"));
+    let is =
+        |name: &str, part: &str| name.strip_prefix("word/").is_some_and(|n| n.starts_with(part) && n.ends_with(".xml"));
     pages.begin();
     for part in ["header", "document", "footnotes", "endnotes", "footer"] {
         for entry in entries.iter().filter(|entry| is(&entry.name, part)) {
@@ -264,8 +265,7 @@ fn pieces(main: &[u8], table: &[u8]) -> Option<Vec<Piece>> {
 }
 
 fn piece_text(main: &[u8], piece: &Piece) -> String {
-    let (encoding, width) =
-        if piece.one_byte { (encoding_rs::WINDOWS_1252, 1) } else { (encoding_rs::UTF_16LE, 2) };
+    let (encoding, width) = if piece.one_byte { (encoding_rs::WINDOWS_1252, 1) } else { (encoding_rs::UTF_16LE, 2) };
     let bytes = main.get(piece.offset..).unwrap_or_default();
     let len = piece.chars.saturating_mul(width).min(bytes.len());
     encoding.decode_without_bom_handling(bytes.get(..len).unwrap_or_default()).0.into_owned()

@@ -20,11 +20,11 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("archive", "an archive", "unpack it and send the documents inside, each as a file of its own"),
     ("jar", "a Java program", "send the document itself, as a PDF document"),
     ("apk", "an Android program", "send the document itself, as a PDF document"),
-    ("exe", "a program", "programs are never accepted; send the document itself, as a PDF document"),
+    ("exe", "a program", "send the document itself, as a PDF document"),
     ("heic", "an HEIC picture from a telephone", "export it as JPEG, or set the camera to its most compatible format"),
     ("webp", "a WebP picture", "save it as PNG or JPEG"),
     ("bmp", "a bitmap picture", "save it as PNG"),
-    ("image", "a picture of a kind that is not accepted", "save it as PNG, JPEG or TIFF"),
+    ("image", "a picture of another kind", "save it as PNG, JPEG or TIFF"),
     ("bigtiff", "a BigTIFF picture", "save it as plain TIFF or as a PDF document"),
     ("docm", "a Word document with macros", "save it as .docx, which has none"),
     ("xlsm", "an Excel workbook with macros", "save it as .xlsx, which has none"),
@@ -37,16 +37,17 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("epub", "an e-book", "save it as a PDF document"),
     ("ooxml", "an Office package of no known kind", "open it in Word or Excel and save it as .docx or .xlsx"),
     ("ole", "a compound file that is neither a Word document nor an Excel workbook", "save it as a PDF document"),
-    ("audio", "a recording", "recordings are not accepted; send a written document"),
-    ("video", "a video", "videos are not accepted; send a written document"),
-    ("binary", "no document of a known kind", "send it as a PDF document"),
+    ("audio", "a recording", "send a written document"),
+    ("video", "a video", "send a written document"),
+    ("binary", "a file of no known kind", "send it as a PDF document"),
 ];
 
 /// The refusal of a kind that is not accepted.
 pub fn refuse(word: &str) -> Finding {
     let code = if matches!(word, "docm" | "xlsm") { ReasonCode::Macros } else { ReasonCode::TypeNotAccepted };
     let known = KINDS.iter().find(|(known, ..)| *known == word).or(KINDS.last());
-    let (word, what, advice) = known.copied().unwrap_or(("binary", "no document", "send it as a PDF document"));
+    let (word, what, advice) =
+        known.copied().unwrap_or(("binary", "a file of no known kind", "send it as a PDF document"));
     Finding::reject_as(word, code, format!("this is {what}, which is not accepted; {advice}"))
 }
 

@@ -10,6 +10,7 @@
 //! are read, each with a bound.
 
 pub mod archive;
+pub mod compound;
 pub mod finding;
 pub mod image;
 pub mod kinds;
@@ -71,6 +72,14 @@ pub enum SniffError {
     /// The file could not be read.
     #[error("could not read the file to be judged")]
     Read(#[source] io::Error),
+    /// The file is not as long as was said: not all of it is here, or it is another one.
+    #[error("the file to be judged has {found_bytes} bytes, not the {size_bytes} announced")]
+    Length {
+        /// Bytes announced.
+        size_bytes: u64,
+        /// Bytes there.
+        found_bytes: u64,
+    },
     /// The child could not be run.
     #[error("could not run the child that reads inside the file")]
     Child(#[from] ExtractError),
@@ -95,6 +104,10 @@ pub async fn sniff(
     extract: &Extract,
 ) -> Result<Sniffed, SniffError> {
     let named = FileType::from_file_name(file_name);
+    let found_bytes = file.metadata().map_err(SniffError::Read)?.len();
+    if found_bytes != size_bytes {
+        return Err(SniffError::Length { size_bytes, found_bytes });
+    }
     let own = file.try_clone().map_err(SniffError::Read)?;
     let caps = policy.clone();
     let looked = tokio::task::spawn_blocking(move || look(&Source::new(&own, size_bytes), named, &caps)).await;
@@ -136,7 +149,10 @@ pub fn look(source: &Source<'_>, named: Option<FileType>, policy: &SniffPolicy) 
             let flag = image::judge(file_type, source, policy)?;
             Ok(Look::Good(file_type, flag.into_iter().collect()))
         }
-        Family::Compound => Ok(Look::Inside(Container::Ole)),
+        Family::Compound => {
+            compound::check_length(source, named)?;
+            Ok(Look::Inside(Container::Ole))
+        }
         Family::Archive => look_at_archive(source, named, policy),
         Family::BigTiff => Err(kinds::refuse("bigtiff").into()),
     }

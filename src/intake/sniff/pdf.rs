@@ -37,7 +37,7 @@ pub fn check_end(source: &Source<'_>) -> Judged<()> {
     };
     let after = start + (mark + END.len()) as u64;
     if after < end && !is_blank(source, after, end)? {
-        return Err(Finding::polyglot(FileType::Pdf).into());
+        return Err(what_follows(source, after)?.into());
     }
     if find(&tail, b"startxref").is_none() {
         return Err(Finding::damaged(FileType::Pdf).into());
@@ -58,9 +58,16 @@ fn without_end(source: &Source<'_>) -> std::io::Result<Finding> {
         carry.drain(..carry.len().saturating_sub(END.len() - 1));
         true
     })?;
-    let Some(end) = last_end else { return Ok(Finding::damaged(FileType::Pdf)) };
-    // An object behind the mark: an update or a linearised file that was cut off. Anything else is foreign.
-    let next = source.slice(end + END.len() as u64, 64).head(64)?;
+    match last_end {
+        Some(end) => what_follows(source, end + END.len() as u64),
+        None => Ok(Finding::damaged(FileType::Pdf)),
+    }
+}
+
+/// What is wrong with a document that goes on behind an end mark. An object: it is an update or a linearised
+/// file that was cut off. Anything else is foreign.
+fn what_follows(source: &Source<'_>, after: u64) -> std::io::Result<Finding> {
+    let next = source.slice(after, 64).head(64)?;
     let text = next.trim_ascii_start();
     let is_object = text.first().is_some_and(u8::is_ascii_digit) || text.starts_with(b"%");
     Ok(if is_object { Finding::damaged(FileType::Pdf) } else { Finding::polyglot(FileType::Pdf) })

@@ -9,6 +9,9 @@ use crate::model::judgement::FileType;
 /// Markers of one file outside the coded data; progressive pictures have a few dozen.
 const MARKERS: u32 = 20_000;
 
+/// Fill bytes before one marker.
+const FILL_BYTES: u32 = 64;
+
 /// Walks the markers to EOI.
 pub fn walk(source: &Source<'_>, policy: &SniffPolicy) -> Judged<Walked> {
     let damaged = || Finding::damaged(FileType::Jpeg);
@@ -56,7 +59,7 @@ fn next_marker(source: &Source<'_>, mut position: u64) -> Judged<(u8, u64)> {
     if first != [0xFF] {
         return Err(damaged().into());
     }
-    for _ in 0..4_096 {
+    for _ in 0..FILL_BYTES {
         position += 1;
         match source.take(position, 1)?.ok_or_else(damaged)?.first() {
             Some(0xFF) => {}
@@ -89,6 +92,8 @@ fn check_frame(segment: &[u8], policy: &SniffPolicy) -> Judged<()> {
     let Some(((height, width), (precision, channels))) = size.filter(|((_, width), _)| *width > 0) else {
         return Err(Finding::damaged(FileType::Jpeg).into());
     };
+    // A height of 0 is told behind the first scan, where only a decoder sees it: the largest is assumed.
+    let height = if height == 0 { u16::MAX } else { height };
     check_page(width.into(), height.into(), u64::from(*precision) * u64::from(*channels), policy)
 }
 

@@ -103,6 +103,9 @@ pub(super) fn archive_ends_here(source: &Source<'_>) -> std::io::Result<bool> {
     }))
 }
 
+/// Pictures behind a picture: previews, gain maps, views of a panorama.
+const PICTURES: u32 = 64;
+
 fn is_camera_trailer(
     source: &Source<'_>,
     end: u64,
@@ -114,17 +117,19 @@ fn is_camera_trailer(
         return Ok(true);
     }
     let mut position = 0;
-    for _ in 0..64 {
+    for _ in 0..PICTURES {
         let rest = rest.slice(position, rest.len());
         if is_padding(&rest, 0)? || (announced.motion && is_mp4(&rest)?) {
             return Ok(true);
         }
-        let head = rest.head(3)?;
+        let start = skip_padding(&rest, 0)?;
+        let picture = rest.slice(start, rest.len());
+        let head = picture.head(3)?;
         if !announced.pictures || head != [0xFF, 0xD8, 0xFF] {
             return Ok(false);
         }
-        match jpeg::walk(&rest, policy) {
-            Ok(Walked { end: Some(end), .. }) => position += skip_padding(&rest, end)?,
+        match jpeg::walk(&picture, policy) {
+            Ok(Walked { end: Some(end), .. }) => position += start + end,
             _ => return Ok(false),
         }
     }

@@ -10,8 +10,8 @@ use crate::intake::sniff::source::{Source, be16, be32, le16, le32};
 use crate::model::judgement::FileType;
 
 const FIELDS: usize = 1_024;
-/// Strips or tiles of one page: a strip per row of the tallest page the format's readers accept.
-const STRIPS: u64 = 1 << 20;
+/// Strips and tiles of all pages together: every page may name the same long list, and each list is read.
+const STRIPS: u64 = 4 << 20;
 /// Directories beside the pages: thumbnails, Exif, GPS.
 const SIDE_DIRECTORIES: usize = 4_096;
 
@@ -30,6 +30,7 @@ struct Tiff<'f> {
     reach: u64,
     seen: HashSet<u64>,
     side: Vec<u64>,
+    strips_left: u64,
     /// Whether the end of every page's data is known.
     lengths_known: bool,
 }
@@ -38,7 +39,15 @@ struct Tiff<'f> {
 pub fn walk(source: &Source<'_>, policy: &SniffPolicy) -> Judged<Walked> {
     let head = source.take(0, 8)?.ok_or_else(damaged)?;
     let big_endian = head.first() == Some(&b'M');
-    let mut tiff = Tiff { source: *source, big_endian, reach: 8, seen: HashSet::new(), side: vec![], lengths_known: true };
+    let mut tiff = Tiff {
+        source: *source,
+        big_endian,
+        reach: 8,
+        seen: HashSet::new(),
+        side: vec![],
+        strips_left: STRIPS,
+        lengths_known: true,
+    };
     let mut next = u64::from(tiff.long(&head, 4).ok_or_else(damaged)?);
     let mut pages = 0;
     while next != 0 {
@@ -106,7 +115,10 @@ impl Tiff<'_> {
         }
         let offset = u64::from(self.long(entry, 8).ok_or_else(damaged)?);
         self.reaches(offset, size)?;
-        let wanted = matches!(tag, 258 | 273 | 279 | 324 | 325 | 330) && count <= STRIPS;
+        let wanted = matches!(tag, 258 | 273 | 279 | 324 | 325 | 330);
+        if wanted {
+            self.strips_left = self.strips_left.checked_sub(count).ok_or_else(damaged)?;
+        }
         let value = if wanted { self.source.take(offset, size)?.unwrap_or_default() } else { vec![] };
         Ok(field(value))
     }
