@@ -140,9 +140,11 @@ impl App {
         let audit_key = audit_key(&settings, &ctx)?;
         let objects: Arc<dyn Objects> = objects::open(&settings.objects_options()).await?;
         let spool_dir = settings.data_dir.join("spool").join(&settings.node);
-        let spool = Spool::open(&spool_dir)
-            .await
-            .map_err(|source| StartError::Disk { doing: "open the spool", path: spool_dir.clone(), source })?;
+        let spool = Spool::open(&spool_dir).await.map_err(|source| StartError::Disk {
+            doing: "open the spool",
+            path: spool_dir.clone(),
+            source,
+        })?;
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let policies = plan.work.clone();
@@ -232,9 +234,9 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
 
 fn make_dir(path: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StartError::Disk { doing: "make the directory", path: path.to_owned(), source })
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| StartError::Disk {
+        doing: "make the directory",
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -115,8 +115,14 @@ async fn status(environment: &Environment, common: &Common, which: Option<&str>)
             output::json(&json!({ "rows": counted.lines, "work": waiting }));
         } else {
             let lines = counted.lines.iter().filter(|line| line.rows > 0);
-            output::table(["of", "state", "count"], lines.map(|l| [l.kind.to_string(), l.state.clone(), l.rows.to_string()]));
-            output::table(["stage", "state", "count"], waiting.into_iter().map(|(stage, state, n)| [stage, state, n.to_string()]));
+            output::table(
+                ["of", "state", "count"],
+                lines.map(|l| [l.kind.to_string(), l.state.clone(), l.rows.to_string()]),
+            );
+            output::table(
+                ["stage", "state", "count"],
+                waiting.into_iter().map(|(stage, state, n)| [stage, state, n.to_string()]),
+            );
         }
         return Ok(());
     };
@@ -129,7 +135,11 @@ async fn status(environment: &Environment, common: &Common, which: Option<&str>)
         None => None,
     };
     let view = view.ok_or_else(|| CliError::Usage("there is no submission of that reference number or id".into()))?;
-    if common.json { output::json(&view) } else { super::submit::show(&view) }
+    if common.json {
+        output::json(&view)
+    } else {
+        super::submit::show(&view)
+    }
     Ok(())
 }
 
@@ -140,7 +150,9 @@ async fn dead_letters(environment: &Environment, common: &Common) -> Result<(), 
     if common.json {
         output::json(&letters);
     } else {
-        let row = |w: WorkRow| [w.subject, w.stage, w.attempts.to_string(), w.created_at.to_string(), w.reason.unwrap_or_default()];
+        let row = |w: WorkRow| {
+            [w.subject, w.stage, w.attempts.to_string(), w.created_at.to_string(), w.reason.unwrap_or_default()]
+        };
         output::table(["subject", "stage", "tries", "since", "reason"], letters.into_iter().map(row));
     }
     Ok(())
@@ -185,7 +197,9 @@ async fn count_ledger(environment: &Environment, common: &Common) -> Result<(), 
         let mut conn = db.read().await?;
         ledger::count(&mut conn).await?
     };
-    let places = crate::intake::reconcile::compare_content(&db, store.as_ref()).await.map_err(|error| CliError::Usage(error.to_string()))?;
+    let places = crate::intake::reconcile::compare_content(&db, store.as_ref())
+        .await
+        .map_err(|error| CliError::Usage(error.to_string()))?;
     let missing: i64 = places.values().map(|(missing, unknown)| missing.abs() + unknown).sum();
     let difference = counted.difference + missing;
     if common.json {
@@ -193,11 +207,16 @@ async fn count_ledger(environment: &Environment, common: &Common) -> Result<(), 
     } else {
         output::table(
             ["of", "state", "rows", "posted"],
-            counted.lines.iter().filter(|l| l.rows != 0 || l.posted != 0).map(|l| {
-                [l.kind.to_string(), l.state.clone(), l.rows.to_string(), l.posted.to_string()]
-            }),
+            counted
+                .lines
+                .iter()
+                .filter(|l| l.rows != 0 || l.posted != 0)
+                .map(|l| [l.kind.to_string(), l.state.clone(), l.rows.to_string(), l.posted.to_string()]),
         );
-        println!("receipts {}, accepted rows {}, acceptances posted {}", counted.receipts, counted.accepted_rows, counted.accepted_postings);
+        println!(
+            "receipts {}, accepted rows {}, acceptances posted {}",
+            counted.receipts, counted.accepted_rows, counted.accepted_postings
+        );
         for (place, (missing, unknown)) in &places {
             println!("{place}: {missing} rows without object, {unknown} objects without row");
         }

@@ -69,7 +69,12 @@ pub(super) async fn run(command: BenchCommand, environment: &Environment) -> Res
         println!("{} documents, {:.1} MB", figures.documents, figures.megabytes);
         println!("intake     {:8.1} documents/s {:8.1} MB/s", figures.documents_per_s, figures.megabytes_per_s);
         println!("clamdscan  {:22} {:8.1} MB/s", "", figures.clamdscan_megabytes_per_s);
-        println!("ratio {:.2}; peak memory {}, of which {} came with the documents", figures.ratio, output::bytes(figures.peak_rss_bytes), output::bytes(figures.peak_rss_growth_bytes));
+        println!(
+            "ratio {:.2}; peak memory {}, of which {} came with the documents",
+            figures.ratio,
+            output::bytes(figures.peak_rss_bytes),
+            output::bytes(figures.peak_rss_growth_bytes)
+        );
     }
     Ok(())
 }
@@ -99,9 +104,9 @@ async fn intake(
         .ready(node.app.intake.ctx.now())
         .await
         .map_err(|not_ready| CliError::Usage(format!("no scanner is fit to be used: {not_ready}")))?;
-    let config = scanner
-        .managed_config()
-        .ok_or_else(|| CliError::Usage("the bench compares with a managed clamd; leave scanner.run_by as it is".into()))?;
+    let config = scanner.managed_config().ok_or_else(|| {
+        CliError::Usage("the bench compares with a managed clamd; leave scanner.run_by as it is".into())
+    })?;
     let mut bytes = 0;
     for path in paths {
         bytes += std::fs::metadata(path).map_err(|error| CliError::File(path.clone(), error))?.len();
@@ -169,7 +174,8 @@ fn clamdscan(config: &Path, paths: &[PathBuf], environment: &Environment) -> Res
         .map(|dir| dir.join("clamdscan"))
         .find(|path| path.is_file())
         .ok_or_else(|| CliError::Usage("clamdscan is not in PATH; `make deps` gets it".into()))?;
-    let list = tempfile::NamedTempFile::new().map_err(|error| CliError::File("the temporary directory".into(), error))?;
+    let list =
+        tempfile::NamedTempFile::new().map_err(|error| CliError::File("the temporary directory".into(), error))?;
     let mut names = String::new();
     for path in paths {
         let path = path.canonicalize().map_err(|error| CliError::File(path.clone(), error))?;

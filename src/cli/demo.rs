@@ -17,8 +17,8 @@ use crate::http::api::view::{DocumentView, SubmissionView};
 use crate::intake::reconcile::compare_content;
 use crate::model::case::CaseKind;
 use crate::model::document::DocumentState;
-use crate::model::judgement::Verdict;
 use crate::model::ids::{AttachmentControlNumber, CaseNumber, ClaimNumber, MemberId, ReferenceNumber, Tin};
+use crate::model::judgement::Verdict;
 use crate::model::phi::Phi;
 use crate::model::reference::ReferenceKind;
 use crate::model::submission::Said;
@@ -218,7 +218,14 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         ["reference", "submission", "kind", "status", "case status", "files"],
         report.submissions.iter().map(|s| {
             let case = s.case_status.clone().unwrap_or_default();
-            [s.reference.to_string(), s.name.clone(), s.kind.to_string(), s.status.clone(), case, s.documents.to_string()]
+            [
+                s.reference.to_string(),
+                s.name.clone(),
+                s.kind.to_string(),
+                s.status.clone(),
+                case,
+                s.documents.to_string(),
+            ]
         }),
     );
     output::tell_scanner(&version);
@@ -312,9 +319,10 @@ impl Demo {
     fn note(&mut self, scenario: &Scenario, outcome: &SubmissionView, refused: &HashMap<String, (String, u64)>) {
         for file in &scenario.files {
             let seen = outcome.documents.iter().rev().find(|d| d.file_name == file.name);
-            match seen {
-                Some(seen) => self.note_document(scenario, file, seen, outcome, refused.get(&file.name)),
-                None => self.surprises.push(format!("{}/{}: there is no document", scenario.name, file.name)),
+            match (seen, refused.get(&file.name)) {
+                (Some(seen), refused) => self.note_document(scenario, file, seen, outcome, refused),
+                (None, Some((code, size_bytes))) => self.note_refused(scenario, file, code, *size_bytes),
+                (None, None) => self.surprises.push(format!("{}/{}: there is no document", scenario.name, file.name)),
             }
         }
         let state = outcome.state.as_str();
@@ -334,6 +342,24 @@ impl Demo {
             status: outcome.status.clone(),
             case_status: outcome.case_status.clone(),
             documents: outcome.documents.len(),
+        });
+    }
+
+    /// A file refused before its first byte was read: it never became a document.
+    fn note_refused(&mut self, scenario: &Scenario, file: &ScenarioFile, code: &str, size_bytes: u64) {
+        if file.expect != DocumentState::Rejected || file.reason.as_deref() != Some(code) {
+            self.surprises.push(format!("{}/{}: refused as {code}", scenario.name, file.name));
+        }
+        self.add_row(ReportedDocument {
+            file: file.name.clone(),
+            detected_type: None,
+            size_bytes,
+            verdict: Verdict::Reject,
+            signature: None,
+            status: DocumentState::Rejected,
+            case: None,
+            reason: Some(code.to_owned()),
+            elapsed_ms: None,
         });
     }
 
@@ -367,7 +393,7 @@ impl Demo {
         }
         let ended = seen.ended_at.or(seen.accepted_at);
         let elapsed_ms = ended.map(|ended| ended.as_millisecond() - seen.received_at.as_millisecond());
-        let reported = ReportedDocument {
+        self.add_row(ReportedDocument {
             file: file.name.clone(),
             detected_type: seen.file_type.map(|t| t.to_string()).or_else(|| seen.detected.clone()),
             size_bytes: seen.size_bytes.or_else(|| refused.map(|(_, size)| *size)).unwrap_or_default(),
@@ -377,7 +403,10 @@ impl Demo {
             case: seen.case_number.clone(),
             reason: code,
             elapsed_ms,
-        };
+        });
+    }
+
+    fn add_row(&mut self, reported: ReportedDocument) {
         self.rows.push([
             reported.file.clone(),
             reported.detected_type.clone().unwrap_or_else(|| "-".into()),

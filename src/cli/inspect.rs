@@ -10,13 +10,13 @@ use super::node::start_log;
 use super::submit::name_of;
 use super::{CliError, Environment, code, output};
 use crate::app::{open_scanner, own_exe};
+use crate::intake::extract::Embedded;
 use crate::intake::plan::IntakePlan;
 use crate::intake::sniff::{Sniffed, sniff};
 use crate::model::case::CaseKind;
 use crate::model::document::FileName;
 use crate::model::judgement::{FileType, Flag, Reason, ReasonCode, Verdict};
 use crate::outside::context::Context;
-use crate::intake::extract::Embedded;
 use crate::outside::extract::Extract;
 use crate::outside::scanner::{Scanner, Verdict as Scan};
 
@@ -168,7 +168,10 @@ impl Inspector {
                         line.signature = Some(signature);
                     }
                     Scan::Unscannable { why } | Scan::NotRun { why } => {
-                        line.say(Verdict::Held, Reason::new(ReasonCode::ScanFailed, format!("the scanner could not judge it: {why}")));
+                        line.say(
+                            Verdict::Held,
+                            Reason::new(ReasonCode::ScanFailed, format!("the scanner could not judge it: {why}")),
+                        );
                     }
                 }
             }
@@ -192,7 +195,8 @@ impl Inspector {
         }
         if let Some(scratch) = scratch {
             for part in embedded {
-                let verdict = self.scanner.scan(self.ctx.now(), scratch.try_clone()?, part.offset, part.len).await.verdict;
+                let verdict =
+                    self.scanner.scan(self.ctx.now(), scratch.try_clone()?, part.offset, part.len).await.verdict;
                 if verdict != Scan::Clean {
                     return Ok(verdict);
                 }

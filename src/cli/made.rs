@@ -9,7 +9,6 @@ mod office;
 mod pdf;
 
 use std::fs::File;
-use std::hint::black_box;
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -140,14 +139,6 @@ fn archive(before: Vec<u8>, parts: &[(&str, &[u8])]) -> Result<Vec<u8>, MakeErro
         zip.write_all(content)?;
     }
     Ok(zip.finish()?.into_inner())
-}
-
-/// The EICAR test file, which every scanner takes for a virus and which harms nothing. It stands here in parts
-/// and from behind: parts in the right order are laid side by side by the compiler, and the program would hold
-/// the whole.
-fn eicar() -> Vec<u8> {
-    const BACKWARDS: [&str; 2] = ["*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE", r"$}7)CC7)^P(45XZP\4[PA@%P!O5X"];
-    black_box(BACKWARDS).concat().bytes().rev().collect()
 }
 
 /// Bytes without pattern, always the same: for what is to look encrypted.

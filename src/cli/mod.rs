@@ -301,6 +301,8 @@ pub fn main() -> ExitCode {
         let rest: Vec<String> = words.collect();
         return extract(&rest);
     }
+    // does nothing but in tests
+    let _fail_points = fail::FailScenario::setup();
     let cli = Cli::parse();
     let variables = environment();
     let file = cli.settings.or_else(|| variables.get("LETTERCASE_SETTINGS").map(PathBuf::from));

@@ -44,9 +44,7 @@ impl Node {
                     "{address} is not a loopback address; there is no access control yet, so nothing else is listened on"
                 )));
             }
-            Some(address) => {
-                Some(TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?)
-            }
+            Some(address) => Some(TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?),
         };
         let address = listener.as_ref().and_then(|l| l.local_addr().ok());
         let app = App::start(settings).await?;
@@ -153,7 +151,8 @@ async fn tell_ready(node: &Node) {
 /// Waits for the signals that ask a service to end.
 async fn asked_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -8,10 +8,13 @@ use crate::outside::scanner::EngineVersion;
 /// Said wherever a verdict is shown that only test signatures stand behind.
 pub(super) const TEST_SIGNATURES_ONLY: &str = "TEST SIGNATURES ONLY";
 
+/// A line under the heads and nothing else: long tables stay readable, and can be cut with `awk`.
+const STYLE: comfy_table::TableStyle = comfy_table::presets::ASCII_MARKDOWN;
+
 /// Prints rows under their heads.
 pub(super) fn table<const N: usize>(heads: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heads);
     for row in rows {
         table.add_row(row);

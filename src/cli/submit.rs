@@ -55,9 +55,8 @@ pub(super) async fn run(args: SubmitArgs, environment: &Environment) -> Result<(
     } else {
         show(&outcome);
     }
-    let matched = |state| {
-        matches!(state, DocumentState::Matched | DocumentState::NeedsReview | DocumentState::Unmatched)
-    };
+    let matched =
+        |state| matches!(state, DocumentState::Matched | DocumentState::NeedsReview | DocumentState::Unmatched);
     let good = outcome.state == SubmissionState::Accepted && outcome.documents.iter().all(|d| matched(d.state));
     if good { Ok(()) } else { Err(CliError::No) }
 }

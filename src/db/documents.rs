@@ -302,8 +302,14 @@ pub async fn note(
     kind: EventType,
     payload: Value,
 ) -> Result<(), DbError> {
-    let event =
-        NewEvent { kind, subject: document.id.as_str(), brand: &document.brand, tin_uid: None, actor: stamp.actor, payload };
+    let event = NewEvent {
+        kind,
+        subject: document.id.as_str(),
+        brand: &document.brand,
+        tin_uid: None,
+        actor: stamp.actor,
+        payload,
+    };
     events::append(conn, stamp, event).await
 }
 
@@ -332,12 +338,7 @@ pub async fn set_judged(conn: &mut Conn, document: &Document, judged: &Judged) -
 ///
 /// # Errors
 /// [`DbError::Stale`] when the row has changed since it was read.
-pub async fn carry(
-    conn: &mut Conn,
-    stamp: Stamp<'_>,
-    document: &Document,
-    to: &SubmissionId,
-) -> Result<(), DbError> {
+pub async fn carry(conn: &mut Conn, stamp: Stamp<'_>, document: &Document, to: &SubmissionId) -> Result<(), DbError> {
     let done = sqlx::query(
         "UPDATE document SET submission_id = $1, version = version + 1 WHERE id = $2 AND state = 'stored' AND version = $3",
     )

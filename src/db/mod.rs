@@ -137,17 +137,16 @@ impl Db {
             return Err(DbError::Schema("the database setting must begin with sqlite: or postgres:".into()));
         };
         let pool = |connections, setup: &'static [&'static str]| {
-            AnyPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(Duration::from_secs(10))
-                .after_connect(move |conn, _| {
+            AnyPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10)).after_connect(
+                move |conn, _| {
                     Box::pin(async move {
                         for statement in setup {
                             conn.execute(*statement).await?;
                         }
                         Ok(())
                     })
-                })
+                },
+            )
         };
         let (writer, reader) = match flavor {
             Flavor::Sqlite => {
@@ -225,9 +224,9 @@ impl Db {
         let oldest = oldest.and_then(|v| v.parse::<i64>().ok());
         match (found, oldest) {
             (None, _) => Err(DbError::Schema("it is empty; run `lettercase migrate`".into())),
-            (Some(found), _) if found < ours => {
-                Err(DbError::Schema(format!("it is at version {found}, this program needs {ours}; run `lettercase migrate`")))
-            }
+            (Some(found), _) if found < ours => Err(DbError::Schema(format!(
+                "it is at version {found}, this program needs {ours}; run `lettercase migrate`"
+            ))),
             (Some(found), Some(oldest)) if oldest > ours => Err(DbError::Schema(format!(
                 "it is at version {found} and serves no program older than schema {oldest}; this one knows {ours}"
             ))),

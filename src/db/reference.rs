@@ -4,9 +4,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::{Conn, DbError, Stamp, number, opt_text};
+use crate::model::case::CaseStatus;
 use crate::model::ids::{AttachmentControlNumber, Brand, ClaimNumber, Npi, Tin};
 use crate::model::reference::{CaseRecord, ClaimRecord, MemberRecord, ProviderRecord, Record, TinRecord};
-use crate::model::case::CaseStatus;
 
 /// What an upsert did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +96,7 @@ async fn claim(conn: &mut Conn, record: &ClaimRecord) -> Result<Upserted, DbErro
     Ok(Upserted::Done)
 }
 
-async fn case(
-    conn: &mut Conn,
-    stamp: Stamp<'_>,
-    record: &CaseRecord,
-    status: CaseStatus,
-) -> Result<Upserted, DbError> {
+async fn case(conn: &mut Conn, stamp: Stamp<'_>, record: &CaseRecord, status: CaseStatus) -> Result<Upserted, DbError> {
     let row = sqlx::query("SELECT origin FROM case_file WHERE brand = $1 AND case_number = $2")
         .bind(record.brand.as_str())
         .bind(record.case_number.as_str())

@@ -93,8 +93,10 @@ pub async fn get(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Submission
 /// # Errors
 /// When the database fails.
 pub async fn by_reference(conn: &mut Conn, reference: &ReferenceNumber) -> Result<Option<SubmissionId>, DbError> {
-    let row =
-        sqlx::query("SELECT id FROM submission WHERE reference = $1").bind(reference.as_str()).fetch_optional(conn).await?;
+    let row = sqlx::query("SELECT id FROM submission WHERE reference = $1")
+        .bind(reference.as_str())
+        .fetch_optional(conn)
+        .await?;
     row.map(|row| parsed(&row, "id")).transpose()
 }
 
@@ -104,7 +106,10 @@ pub async fn by_reference(conn: &mut Conn, reference: &ReferenceNumber) -> Resul
 /// # Errors
 /// When the database fails.
 pub async fn lock(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Submission>, DbError> {
-    let done = sqlx::query("UPDATE submission SET version = version + 1 WHERE id = $1").bind(id.as_str()).execute(&mut *conn).await?;
+    let done = sqlx::query("UPDATE submission SET version = version + 1 WHERE id = $1")
+        .bind(id.as_str())
+        .execute(&mut *conn)
+        .await?;
     if done.rows_affected() == 0 { Ok(None) } else { get(conn, id).await }
 }
 
@@ -162,7 +167,8 @@ pub async fn transition(
     .execute(&mut *conn)
     .await?;
     exactly_one(&done, "submission")?;
-    ledger::post(conn, stamp, ledger::Kind::Submission, submission.id.as_str(), Some(from.as_str()), to.as_str()).await?;
+    ledger::post(conn, stamp, ledger::Kind::Submission, submission.id.as_str(), Some(from.as_str()), to.as_str())
+        .await?;
     tell(conn, stamp, submission, to).await
 }
 

@@ -55,7 +55,9 @@ impl fmt::Display for Fault {
         match self {
             Self::Broken { position } => write!(f, "broken: event {position} was changed after it was sealed"),
             Self::Missing { position } => write!(f, "broken: event {position} is missing"),
-            Self::SealBroken { first, last } => write!(f, "broken: the seal over events {first} to {last} does not fit"),
+            Self::SealBroken { first, last } => {
+                write!(f, "broken: the seal over events {first} to {last} does not fit")
+            }
             Self::Unsealed { position } => write!(f, "unsealed: event {position} has a position but no seal"),
             Self::CutOff { found, expected } => {
                 write!(f, "cut off: the log ends at {found}, it had reached {expected}")
@@ -63,7 +65,9 @@ impl fmt::Display for Fault {
             Self::HeadDiffers { position } => {
                 write!(f, "broken: the head kept outside the database differs at event {position}")
             }
-            Self::HeadMissing => write!(f, "cut off: no head is kept outside the database, so the end can't be vouched for"),
+            Self::HeadMissing => {
+                write!(f, "cut off: no head is kept outside the database, so the end can't be vouched for")
+            }
         }
     }
 }

@@ -218,7 +218,13 @@ impl Engine {
             }
             StageError::Retry { why } if claim.attempts < policy.tries => {
                 let wait = policy.backoff(claim.attempts, self.0.ctx.random_bits());
-                tracing::warn!(stage = claim.stage, subject = claim.subject, attempt = claim.attempts, why, "will try again");
+                tracing::warn!(
+                    stage = claim.stage,
+                    subject = claim.subject,
+                    attempt = claim.attempts,
+                    why,
+                    "will try again"
+                );
                 db::work::give_back(&mut tx, claim, now.saturating_add(micros(wait)), GiveBack::Tried, why).await?;
             }
             StageError::Retry { why } | StageError::Fail { why } => {
@@ -273,7 +279,14 @@ pub async fn tell_of_work(
     stage: &str,
 ) -> Result<(), DbError> {
     let brand = installation_brand();
-    let event = NewEvent { kind, subject, brand: &brand, tin_uid: None, actor: stamp.actor, payload: json!({ "stage": stage }) };
+    let event = NewEvent {
+        kind,
+        subject,
+        brand: &brand,
+        tin_uid: None,
+        actor: stamp.actor,
+        payload: json!({ "stage": stage }),
+    };
     db::events::append(conn, stamp, event).await
 }
 

@@ -115,10 +115,8 @@ impl WorkPolicy {
     /// takes up to half away, so that what failed together does not come back together.
     pub fn backoff(&self, attempt: i64, chance: u64) -> Duration {
         let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 32)).unwrap_or(0);
-        let full = self
-            .backoff_first_ms
-            .saturating_mul(1u64 << doublings)
-            .min(self.backoff_longest_s.saturating_mul(1000));
+        let full =
+            self.backoff_first_ms.saturating_mul(1u64 << doublings).min(self.backoff_longest_s.saturating_mul(1000));
         Duration::from_millis(full / 2 + chance % (full / 2 + 1))
     }
 }

@@ -196,12 +196,14 @@ impl<S: Stage> Runner for Link<S> {
             tx.commit().await.map_err(DbError::from)?;
             return Ok(Ended::Nothing);
         };
+        stop_at(S::NAME, "loaded").await;
         let outcome = self.stage.run(&input, Attempt { number: claim.attempts, of: tries }).await?;
         let ended = match outcome {
             Outcome::Advance(_) => Ended::Advanced,
             Outcome::Hold(_) => Ended::Held,
             Outcome::Reject(_) => Ended::Rejected,
         };
+        stop_at(S::NAME, "ran").await;
         let mut tx = db.begin().await?;
         // The fence comes first: without the lease nothing below may take effect.
         work::finish(&mut tx, claim).await.map_err(lost)?;
@@ -209,9 +211,24 @@ impl<S: Stage> Runner for Link<S> {
         if let (Handover::Next, Some(next)) = (handover, self.next) {
             work::put(&mut tx, stamp, &claim.subject, next).await?;
         }
+        stop_at(S::NAME, "written").await;
         tx.commit().await.map_err(DbError::from)?;
+        stop_at(S::NAME, "committed").await;
         self.stage.after(&input).await;
         Ok(ended)
+    }
+}
+
+/// A place where a test can stop this process, to kill it there (`FAILPOINTS=scan-ran=return`). It is compiled in
+/// for tests only.
+pub(crate) async fn stop_at(stage: &str, place: &str) {
+    let stopped = || {
+        fail::fail_point!(&format!("{stage}-{place}"), |_| true);
+        false
+    };
+    if stopped() {
+        tracing::warn!(stage, place, "stopped by a fail point");
+        std::future::pending::<()>().await;
     }
 }
 

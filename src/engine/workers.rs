@@ -109,9 +109,8 @@ impl Engine {
             }
         };
         let stopped = self.clone();
-        let worker = WorkerBuilder::new(format!("{}/{}", self.0.node, runner_name).as_str())
-            .backend(backend)
-            .build(handler);
+        let worker =
+            WorkerBuilder::new(format!("{}/{}", self.0.node, runner_name).as_str()).backend(backend).build(handler);
         Box::pin(worker.run_until(async move {
             is_true(&stopped.0.stopping).await;
             Ok::<(), WorkerError>(())

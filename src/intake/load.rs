@@ -213,10 +213,7 @@ fn csv_rows<R: Read + Send + 'static>(
     }))
 }
 
-fn parse(
-    kind: ReferenceKind,
-    read: impl FnOnce(ReferenceKind) -> Result<Record, String>,
-) -> Result<Record, String> {
+fn parse(kind: ReferenceKind, read: impl FnOnce(ReferenceKind) -> Result<Record, String>) -> Result<Record, String> {
     read(kind).and_then(Record::check)
 }
 
@@ -225,12 +222,16 @@ fn from_json(kind: ReferenceKind, bytes: &[u8]) -> Result<Record, String> {
     fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
         serde_json::from_slice(bytes).map_err(|error| {
             let text = error.to_string();
-            let safe = ["missing field", "unknown field", "not a ", "unknown variant"].iter().any(|p| text.starts_with(p));
-            let field = text.split(" at line").next().unwrap_or_default().split(", expected").next().unwrap_or_default();
+            let safe =
+                ["missing field", "unknown field", "not a ", "unknown variant"].iter().any(|p| text.starts_with(p));
+            let field =
+                text.split(" at line").next().unwrap_or_default().split(", expected").next().unwrap_or_default();
             match (safe, error.classify()) {
                 (true, _) if !text.starts_with("unknown variant") => field.to_owned(),
                 (true, _) => "a field holds a word that is not one of its codes".to_owned(),
-                (_, serde_json::error::Category::Syntax | serde_json::error::Category::Eof) => "not a JSON object".to_owned(),
+                (_, serde_json::error::Category::Syntax | serde_json::error::Category::Eof) => {
+                    "not a JSON object".to_owned()
+                }
                 _ => "a field is of the wrong form (dates are YYYY-MM-DD, everything else is text)".to_owned(),
             }
         })

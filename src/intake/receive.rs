@@ -91,11 +91,10 @@ impl Intake {
         let (document, limit_bytes) = self.admit(stamp, &arriving).await?;
         let taken = self.take_bytes(&document, &arriving, limit_bytes, body).await;
         let result = match taken {
-            Ok((size_bytes, sha256, version)) => {
-                self.accept(stamp, &arriving, &document, (size_bytes, sha256.clone(), version))
-                    .await
-                    .map(|()| Receipt { document: document.clone(), size_bytes, sha256 })
-            }
+            Ok((size_bytes, sha256, version)) => self
+                .accept(stamp, &arriving, &document, (size_bytes, sha256.clone(), version))
+                .await
+                .map(|()| Receipt { document: document.clone(), size_bytes, sha256 }),
             Err(error) => Err(error),
         };
         if let Err(error) = &result {
@@ -279,7 +278,9 @@ fn too_large(limit_bytes: u64, announced: Option<u64>) -> ReceiveError {
     let found = announced.map_or_else(|| "the file is larger".into(), |n| format!("the file has {n} bytes"));
     refused(
         ReasonCode::TooLarge,
-        format!("a file may have at most {mib} MiB ({limit_bytes} bytes), {found}; split it or scan it at a lower resolution"),
+        format!(
+            "a file may have at most {mib} MiB ({limit_bytes} bytes), {found}; split it or scan it at a lower resolution"
+        ),
     )
 }
 

@@ -10,10 +10,10 @@ use crate::db::contents::{self, Content, ContentState};
 use crate::db::documents::{self, Document, Judged};
 use crate::db::{Db, DbError, Stamp, leases, work};
 use crate::engine::stage::StageError;
+use crate::intake::Intake;
 use crate::intake::receive::end_unreceived;
 use crate::intake::stages::store::bar_documents;
 use crate::intake::stages::{FIRST, RESCAN};
-use crate::intake::Intake;
 use crate::model::document::DocumentState;
 use crate::model::ids::DocumentId;
 use crate::model::judgement::{Reason, ReasonCode};
@@ -153,7 +153,8 @@ impl Intake {
         let Ok(version) = self.scanner.ready(self.ctx.now()).await else { return Ok((0, 0)) };
         let due = {
             let mut conn = self.db.read().await?;
-            contents::judged_by_others(&mut conn, &version.signatures, ("", ""), self.plan.reconcile.rescan_batch).await?
+            contents::judged_by_others(&mut conn, &version.signatures, ("", ""), self.plan.reconcile.rescan_batch)
+                .await?
         };
         let (mut rescanned, mut infected) = (0, 0);
         for content in due {
@@ -220,10 +221,7 @@ impl Intake {
 ///
 /// # Errors
 /// When the database or the store fails.
-pub async fn compare_content(
-    db: &Db,
-    objects: &dyn Objects,
-) -> Result<HashMap<&'static str, (i64, i64)>, StageError> {
+pub async fn compare_content(db: &Db, objects: &dyn Objects) -> Result<HashMap<&'static str, (i64, i64)>, StageError> {
     let mut differences = HashMap::new();
     for (place, state) in [(Place::Content, ContentState::Clean), (Place::Quarantine, ContentState::Infected)] {
         let mut present = 0;

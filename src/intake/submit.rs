@@ -120,7 +120,9 @@ async fn carry_over(
     attempt: &Submission,
 ) -> Result<(), SubmitError> {
     let old = submissions::lock(conn, failed).await?.ok_or(SubmitError::NoSubmission)?;
-    if !matches!(old.state, SubmissionState::FailedVirus | SubmissionState::FailedRejected) || old.brand != attempt.brand {
+    if !matches!(old.state, SubmissionState::FailedVirus | SubmissionState::FailedRejected)
+        || old.brand != attempt.brand
+    {
         return Err(SubmitError::State { state: old.state, needs: "only a failed one can be taken up again" });
     }
     for document in documents::of_submission(conn, failed).await? {

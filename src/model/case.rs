@@ -139,7 +139,9 @@ impl CaseStatus {
         match self {
             Self::Reconsideration(status) => matches!(
                 status,
-                ReconsiderationStatus::Adjusted | ReconsiderationStatus::Upheld | ReconsiderationStatus::RequestFailedVirus
+                ReconsiderationStatus::Adjusted
+                    | ReconsiderationStatus::Upheld
+                    | ReconsiderationStatus::RequestFailedVirus
             ),
             Self::Precertification(status) => matches!(
                 status,

@@ -56,7 +56,8 @@ impl DocumentState {
             Stored => matches!(next, Matched | NeedsReview | Unmatched | Quarantined | Withdrawn | Purged),
             Matched => matches!(next, NeedsReview | Unmatched | Quarantined | Purged),
             NeedsReview | Unmatched => {
-                matches!(next, Matched | NeedsReview | Unmatched | Quarantined | Split | Returned | Purged) && self != next
+                matches!(next, Matched | NeedsReview | Unmatched | Quarantined | Split | Returned | Purged)
+                    && self != next
             }
             Held => matches!(next, Received | Scanning | Rejected | Quarantined | Withdrawn | Purged),
             Rejected | Quarantined | Withdrawn | Split | Returned => next == Purged,

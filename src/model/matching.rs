@@ -236,7 +236,7 @@ pub fn decide(
             &a.case.id,
         ))
     });
-    if let Some(place) = the_only_one(&weighed, sent_to, kind) {
+    if let Some(place) = the_only_one(&weighed, sent_to) {
         let best = &weighed[place];
         if best.is_corroborated() && !best.is_contradicted() && best.millibits >= millibits(policy.accept_bits) {
             return Decision::Matched(weighed.swap_remove(place));
@@ -249,8 +249,9 @@ pub fn decide(
 
 /// The one case that a case-level identifier names. Where a claim number names several cases of one claim
 /// (a closed reconsideration, a new one, an appeal), the one the submission was sent to, or else the only
-/// open one of the kind that the sender said.
-fn the_only_one(weighed: &[Weighed], sent_to: Option<&CaseId>, kind: Option<CaseKind>) -> Option<usize> {
+/// open one. The kind that the sender said does not choose among siblings: most wrong matches are the right
+/// member's other case.
+fn the_only_one(weighed: &[Weighed], sent_to: Option<&CaseId>) -> Option<usize> {
     let named: Vec<usize> = (0..weighed.len()).filter(|i| weighed[*i].is_named()).collect();
     let single = |places: Vec<usize>| if let [place] = places[..] { Some(place) } else { None };
     if named.len() == 1 {
@@ -269,21 +270,10 @@ fn the_only_one(weighed: &[Weighed], sent_to: Option<&CaseId>, kind: Option<Case
     if let Some(target) = sent_to {
         return single(named.into_iter().filter(|i| weighed[*i].case.id == *target).collect());
     }
-    single(
-        named
-            .into_iter()
-            .filter(|i| weighed[*i].case.open && kind.is_none_or(|kind| weighed[*i].case.kind == kind))
-            .collect(),
-    )
+    single(named.into_iter().filter(|i| weighed[*i].case.open).collect())
 }
 
-fn weigh(
-    case: CaseFacts,
-    said: &Said,
-    sent_to: Option<&CaseId>,
-    page: &PageFacts,
-    policy: &MatchPolicy,
-) -> Weighed {
+fn weigh(case: CaseFacts, said: &Said, sent_to: Option<&CaseId>, page: &PageFacts, policy: &MatchPolicy) -> Weighed {
     let mut evidence = Vec::new();
     let mut say = |field, source, agrees: Option<bool>| {
         if let Some(agrees) = agrees {

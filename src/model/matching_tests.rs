@@ -11,9 +11,12 @@ fn policy() -> MatchPolicy {
 /// A case of member M100001 (Ada Muster, born 1960-02-03) about claim CLM100, unless said otherwise.
 fn case(number: &str, change: impl FnOnce(&mut CaseFacts)) -> CaseFacts {
     let mut facts = CaseFacts {
-        id: format!("00000000-0000-7000-8000-{:0>12}", number.len() * 1000 + usize::from(number.as_bytes()[number.len() - 1]))
-            .parse()
-            .unwrap(),
+        id: format!(
+            "00000000-0000-7000-8000-{:0>12}",
+            number.len() * 1000 + usize::from(number.as_bytes()[number.len() - 1])
+        )
+        .parse()
+        .unwrap(),
         kind: CaseKind::Reconsideration,
         open: true,
         case_number: number.parse().unwrap(),
@@ -33,8 +36,7 @@ fn case(number: &str, change: impl FnOnce(&mut CaseFacts)) -> CaseFacts {
 fn page(text: &str) -> PageFacts {
     let mut facts = PageFacts::default();
     read_page(text, 64, &mut facts);
-    facts.known_members =
-        facts.identifiers.iter().filter(|id| id.reveal().starts_with("M10000")).cloned().collect();
+    facts.known_members = facts.identifiers.iter().filter(|id| id.reveal().starts_with("M10000")).cloned().collect();
     facts
 }
 
@@ -69,10 +71,7 @@ fn int_15_identifiers_on_the_page_match_when_the_sender_said_nothing() {
 
 #[test]
 fn int_17_two_cases_named_at_once_go_to_a_person() {
-    let cases = vec![
-        case("RC-1001", |_| {}),
-        case("RC-1002", |c| c.claim_number = "CLM1002".parse().ok()),
-    ];
+    let cases = vec![case("RC-1001", |_| {}), case("RC-1002", |c| c.claim_number = "CLM1002".parse().ok())];
     assert_eq!(outcome(Said::default(), None, "CLM1001 CLM1002 Ada Muster", cases), "review 2");
 }
 

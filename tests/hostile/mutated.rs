@@ -1,10 +1,10 @@
 //! Good files with a few bytes changed: whatever is found, nothing in this process panics.
 
+use lettercase::intake::extract::Container;
+use lettercase::intake::extract::child::inspect_into;
 use lettercase::intake::sniff::look;
 use lettercase::intake::sniff::source::Source;
 use lettercase::model::judgement::FileType;
-use lettercase::outside::extract::Container;
-use lettercase::outside::extract::child::inspect_into;
 use proptest::prelude::*;
 
 use super::build::noise;

@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use cfb::{CompoundFile, Version};
 
-use super::{MakeError, archive, eicar, noise};
+use super::{MakeError, archive, noise};
+use crate::outside::scanner::eicar;
 
 const DOCX_TYPE: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml";
 const DOCM_TYPE: &str = "application/vnd.ms-word.document.macroEnabled.main+xml";
@@ -17,7 +18,7 @@ const TEXT: &str = "This letter is a made sample. It is about nobody.";
 /// A good Word document that carries the EICAR test file as a part of its own. By its structure nothing is
 /// wrong with it: only a scanner that opens archives finds it.
 pub(super) fn eicar_docx() -> Result<Vec<u8>, MakeError> {
-    package(DOCX_TYPE, &[("word/note.txt", &eicar())])
+    package(DOCX_TYPE, &[("word/note.txt", eicar().as_bytes())])
 }
 
 /// A document with macros under the name of one that has none: office programs go by the type of the main

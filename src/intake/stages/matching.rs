@@ -43,14 +43,7 @@ impl Stage for Match {
         let mut conn = self.0.db.read().await?;
         let sent = sent(&mut conn, input).await?;
         let candidates = candidates(&mut conn, input, &sent, &mut page).await?;
-        Ok(Outcome::Advance(decide(
-            &sent.said,
-            sent.to.as_ref(),
-            sent.kind,
-            &page,
-            candidates,
-            &self.0.plan.r#match,
-        )))
+        Ok(Outcome::Advance(decide(&sent.said, sent.to.as_ref(), sent.kind, &page, candidates, &self.0.plan.r#match)))
     }
 
     async fn commit(

@@ -109,11 +109,17 @@ impl Intake {
             .fetch(&key, document.incoming_version.as_deref(), &path, Some(sha256))
             .await
             .map_err(|error| of_store(&error))?;
-        File::open(&path).map_err(|error| StageError::Retry { why: format!("can't open the spool file: {}", error.kind()) })
+        File::open(&path)
+            .map_err(|error| StageError::Retry { why: format!("can't open the spool file: {}", error.kind()) })
     }
 
     /// The bytes of judged clean content, as a file of this node that is gone when dropped.
-    pub(crate) async fn content_of(&self, brand: &Brand, sha256: &Sha256, version: Option<&str>) -> Result<File, StageError> {
+    pub(crate) async fn content_of(
+        &self,
+        brand: &Brand,
+        sha256: &Sha256,
+        version: Option<&str>,
+    ) -> Result<File, StageError> {
         let scratch = tempfile::NamedTempFile::new_in(self.spool.dir())
             .map_err(|error| StageError::Retry { why: format!("can't make a spool file: {}", error.kind()) })?;
         self.objects

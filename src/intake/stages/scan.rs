@@ -102,7 +102,8 @@ impl Intake {
         input: &Sniffed,
         version: EngineVersion,
     ) -> Result<Result<Judgement, Scanned>, StageError> {
-        let unreadable = |error: std::io::Error| StageError::Retry { why: format!("can't read the file: {}", error.kind()) };
+        let unreadable =
+            |error: std::io::Error| StageError::Retry { why: format!("can't read the file: {}", error.kind()) };
         let whole = self.scanner.scan(self.ctx.now(), file.try_clone().map_err(unreadable)?, 0, input.size_bytes).await;
         let by = whole.by.clone().unwrap_or(version);
         let mut found = match whole.verdict {
@@ -116,7 +117,8 @@ impl Intake {
         // The scanner misses some of what is embedded; what was taken out is scanned by itself.
         if found.is_none() && input.document.flags.contains(&Flag::EmbeddedFiles) {
             for part in self.embedded_in(file, input).await? {
-                let scanned = self.scanner.scan(self.ctx.now(), part.0.try_clone().map_err(unreadable)?, part.1, part.2).await;
+                let scanned =
+                    self.scanner.scan(self.ctx.now(), part.0.try_clone().map_err(unreadable)?, part.1, part.2).await;
                 match scanned.verdict {
                     Verdict::Clean => {}
                     Verdict::Infected { signature } => found = Some(signature),
@@ -139,9 +141,9 @@ impl Intake {
         embedded
             .into_iter()
             .map(|part| {
-                let file = scratch
-                    .try_clone()
-                    .map_err(|error| StageError::Retry { why: format!("can't read what is embedded: {}", error.kind()) })?;
+                let file = scratch.try_clone().map_err(|error| StageError::Retry {
+                    why: format!("can't read what is embedded: {}", error.kind()),
+                })?;
                 Ok((file, part.offset, part.len))
             })
             .collect()

@@ -116,7 +116,10 @@ pub(crate) async fn bar_documents(
     except: Option<&DocumentId>,
 ) -> Result<(), DbError> {
     for document in documents::of_content(conn, &content.brand, &content.sha256).await? {
-        if Some(&document.id) != except && document.state.is_judged() && document.state.may_become(DocumentState::Quarantined) {
+        if Some(&document.id) != except
+            && document.state.is_judged()
+            && document.state.may_become(DocumentState::Quarantined)
+        {
             documents::transition(conn, stamp, &document, DocumentState::Quarantined, barred(&content.judged)).await?;
             settle_submission(conn, stamp, &document).await?;
         }
@@ -127,11 +130,7 @@ pub(crate) async fn bar_documents(
 /// What the row of an infected document says.
 fn barred(judged: &Judgement) -> Change {
     let message = "a virus was found in this file; it is barred. Take it out, and send a clean copy".to_owned();
-    Change {
-        reason: Some(Reason::new(ReasonCode::Virus, message)),
-        judged: Some(judged.clone()),
-        ..Change::default()
-    }
+    Change { reason: Some(Reason::new(ReasonCode::Virus, message)), judged: Some(judged.clone()), ..Change::default() }
 }
 
 fn judgement(input: &Judged) -> Option<Judgement> {

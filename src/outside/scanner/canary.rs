@@ -23,8 +23,10 @@ const DEPTH: usize = 110;
 const TAR_BLOCK: u64 = 512;
 
 /// The EICAR test file, put together so that this program does not hold it in one piece.
-pub(super) fn eicar() -> String {
-    ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat()
+pub fn eicar() -> String {
+    // backwards and hidden from the compiler: the string must not stand in this program, nor in its source
+    const BACKWARDS: [&str; 2] = ["*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE", r"$}7)CC7)^P(45XZP\4[PA@%P!O5X"];
+    std::hint::black_box(BACKWARDS).concat().chars().rev().collect()
 }
 
 #[derive(Debug, Clone, Copy)]

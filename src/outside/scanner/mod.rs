@@ -23,6 +23,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use canary::eicar;
 pub use managed::ManagedOptions;
 pub use policy::{Endpoint, Freshness, ScanPolicy};
 pub use reply::{Handover, Reply, Version, parse_scan, parse_version};
