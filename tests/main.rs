@@ -1,7 +1,9 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
 mod hostile;
+mod journey;
 mod made;
 mod objects;
 mod scanner;
+mod support;
 mod tidy;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lettercase::outside::extract::{Container, Death, Extract, ExtractError, ExtractLimits, ExtractOutcome};
+use lettercase::intake::extract::Container;
+use lettercase::outside::extract::{Death, Extract, ExtractError, ExtractLimits, ExtractOutcome};
 
 use super::build::{noise, office, pdf};
 use super::{extract, file, shipped, verdict};

@@ -1,0 +1,108 @@
+//! A PostgreSQL server for this test run, or the one that `LETTERCASE_TEST_POSTGRES` names; each world gets a
+//! database of its own on it.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Executor};
+
+use super::program;
+
+/// A server, which ends with this process: its keeper reads a pipe that closes when we do, however that is.
+struct Server {
+    url: String,
+    _keeper: Option<Child>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+
+impl Server {
+    #[expect(clippy::disallowed_methods, reason = "the one setting of the tests")]
+    fn start() -> Self {
+        if let Ok(url) = std::env::var("LETTERCASE_TEST_POSTGRES") {
+            return Self { url, _keeper: None, _dir: None };
+        }
+        let dir = tempfile::Builder::new().prefix("lettercase-pg-").tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        let data = dir.path().join("data");
+        let made = Command::new(program("initdb"))
+            .args(["-U", "lettercase", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D"])
+            .arg(&data)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = free_port();
+        let keeper = keep(&data, port);
+        let url = format!("postgres://lettercase@127.0.0.1:{port}");
+        Self { url, _keeper: Some(keeper), _dir: Some(dir) }
+    }
+}
+
+/// Starts the server under a shell that ends it when our end of its input closes.
+fn keep(data: &Path, port: u16) -> Child {
+    let script = r#"
+        "$1" -D "$2" -k '' -c listen_addresses=127.0.0.1 -p "$3" -c max_connections=400 \
+            -c fsync=off -c synchronous_commit=off -c full_page_writes=off >"$4" 2>&1 &
+        server=$!
+        cat >/dev/null
+        kill -INT "$server"
+        wait "$server"
+        rm -rf "$5"
+    "#;
+    let log = data.parent().unwrap().join("log");
+    std::fs::File::create(&log).unwrap().write_all(b"").unwrap();
+    let keeper = Command::new("/bin/sh")
+        .args(["-c", script, "keeper"])
+        .arg(program("postgres"))
+        .arg(data)
+        .arg(port.to_string())
+        .arg(&log)
+        .arg(data.parent().unwrap())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "PostgreSQL did not start: {}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        );
+        std::thread::yield_now();
+    }
+    keeper
+}
+
+/// A port that is free now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Makes an empty database and answers its address.
+pub async fn new_database() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    sqlx::any::install_default_drivers();
+    let base = SERVER.url.trim_end_matches('/').to_owned();
+    let name = format!("lettercase_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let mut tries = 0;
+    let mut admin = loop {
+        match sqlx::AnyConnection::connect(&format!("{base}/postgres")).await {
+            Ok(admin) => break admin,
+            Err(error) if tries > 100 => panic!("PostgreSQL can't be reached: {error}"),
+            Err(_) => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    admin.execute(sqlx::raw_sql(create)).await.unwrap();
+    format!("{base}/{name}")
+}
