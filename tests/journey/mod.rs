@@ -6,7 +6,6 @@ use lettercase::model::submission::{Said, SubmissionState};
 
 use crate::on_both;
 
-
 on_both! {
     async fn int_15_a_text_that_names_its_claim_opens_a_case_and_is_matched_to_it(world: &World) {
         world.load_samples().await;
