@@ -94,6 +94,10 @@ pub async fn open_scanner(settings: &Settings, plan: &IntakePlan) -> Result<Scan
         ScannerUse::Managed => {
             let mut options = ManagedOptions { clamd: settings.scanner.clamd.clone(), ..ManagedOptions::default() };
             options.search.splice(0..0, settings.scanner.search.iter().cloned());
+            if cfg!(debug_assertions) {
+                // a development build finds what `make deps` unpacked, also without its PATH
+                options.search.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin"));
+            }
             if let Some(directories) = &settings.scanner.signature_directories {
                 options.signature_directories.clone_from(directories);
             }
