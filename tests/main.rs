@@ -1,5 +1,7 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
+mod cli;
+mod crash;
 mod hostile;
 mod journey;
 mod made;
