@@ -260,8 +260,12 @@ pub async fn of_member(conn: &mut Conn, brand: &Brand, member: &str, limit: i64)
 ///
 /// # Errors
 /// When the database fails.
-pub async fn facts_of(conn: &mut Conn, id: &CaseId) -> Result<Option<CaseFacts>, DbError> {
-    let row = sqlx::query(facts!("WHERE c.id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
+pub async fn facts_of(conn: &mut Conn, brand: &Brand, id: &CaseId) -> Result<Option<CaseFacts>, DbError> {
+    let row = sqlx::query(facts!("WHERE c.brand = $1 AND c.id = $2"))
+        .bind(brand.as_str())
+        .bind(id.as_str())
+        .fetch_optional(conn)
+        .await?;
     row.as_ref().map(read_facts).transpose()
 }
 

@@ -6,7 +6,7 @@
 //! a patient's data, a missed one costs a minute. Weighed inexact evidence, barcodes and OCR join later as
 //! further [`Field`]s; the rule stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,10 @@ use crate::model::submission::Said;
 codes! {
     /// What a piece of evidence is about.
     pub enum Field {
-        /// The case that the submission itself named or opened.
+        /// The case of the earlier submission whose reference the sender quotes.
         Submission = "submission",
+        /// The kind of case the sender says it is for. Never evidence for a case, only against one.
+        Kind = "kind",
         /// Case number.
         CaseNumber = "case_number",
         /// Claim number.
@@ -111,6 +113,7 @@ impl Bits {
     const fn of(&self, field: Field) -> f64 {
         match field {
             Field::Submission => self.submission,
+            Field::Kind => 0.0,
             Field::CaseNumber => self.case_number,
             Field::ClaimNumber => self.claim_number,
             Field::AttachmentControlNumber => self.attachment_control_number,
@@ -153,6 +156,17 @@ pub struct CaseFacts {
     pub service: Option<(Date, Date)>,
 }
 
+/// What the sender of a document said, all in all.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    /// What was said in the fields of the submission.
+    pub said: Said,
+    /// The kind of case it was said to be for.
+    pub kind: Option<CaseKind>,
+    /// The case that the submission named, joined or opened.
+    pub to: Option<CaseId>,
+}
+
 /// What the pages of a document say, brought to comparable form. All of it is health data.
 #[derive(Debug, Clone, Default)]
 pub struct PageFacts {
@@ -164,6 +178,11 @@ pub struct PageFacts {
     pub dates: BTreeSet<Phi<Date>>,
     /// Of the identifiers, those that are ids of members the payer knows.
     pub known_members: BTreeSet<Phi<String>>,
+    /// Of the identifiers, those that are claim numbers the payer knows, each with the claim's member. A claim
+    /// without a case is no candidate, and still says whom a page is about.
+    pub known_claims: BTreeMap<Phi<String>, MemberId>,
+    /// Whether the pages say more than was read: what was not read could contradict.
+    pub incomplete: bool,
 }
 
 impl PageFacts {
@@ -217,26 +236,12 @@ pub enum Decision {
 }
 
 /// Decides over all candidate cases: those that any identifier of the sender or of the pages leads to.
-/// `sent_to` is the case its submission named or opened; `kind` the kind the sender said.
-pub fn decide(
-    said: &Said,
-    sent_to: Option<&CaseId>,
-    kind: Option<CaseKind>,
-    page: &PageFacts,
-    candidates: Vec<CaseFacts>,
-    policy: &MatchPolicy,
-) -> Decision {
-    let mut weighed: Vec<Weighed> =
-        candidates.into_iter().map(|case| weigh(case, said, sent_to, page, policy)).collect();
-    weighed.sort_by(|a, b| {
-        (b.millibits, b.case.open, kind == Some(b.case.kind), &b.case.id).cmp(&(
-            a.millibits,
-            a.case.open,
-            kind == Some(a.case.kind),
-            &a.case.id,
-        ))
-    });
-    if let Some(place) = the_only_one(&weighed, sent_to) {
+pub fn decide(sent: &Sent, page: &PageFacts, candidates: Vec<CaseFacts>, policy: &MatchPolicy) -> Decision {
+    let mut weighed: Vec<Weighed> = candidates.into_iter().map(|case| weigh(case, sent, page, policy)).collect();
+    weighed.sort_by(|a, b| (b.millibits, b.case.open, &b.case.id).cmp(&(a.millibits, a.case.open, &a.case.id)));
+    // A reference that leads nowhere was meant to lead somewhere, and what was not read could contradict.
+    let doubtful = page.incomplete || (sent.said.reference.is_some() && sent.to.is_none());
+    if let Some(place) = the_only_one(&weighed, sent.to.as_ref()).filter(|_| !doubtful) {
         let best = &weighed[place];
         if best.is_corroborated() && !best.is_contradicted() && best.millibits >= millibits(policy.accept_bits) {
             return Decision::Matched(Box::new(weighed.swap_remove(place)));
@@ -249,8 +254,8 @@ pub fn decide(
 
 /// The one case that a case-level identifier names. Where a claim number names several cases of one claim
 /// (a closed reconsideration, a new one, an appeal), the one the submission was sent to, or else the only
-/// open one. The kind that the sender said does not choose among siblings: most wrong matches are the right
-/// member's other case.
+/// open one; but never against a sibling that is named by a number of its own. The kind that the sender said
+/// does not choose among siblings: most wrong matches are the right member's other case.
 fn the_only_one(weighed: &[Weighed], sent_to: Option<&CaseId>) -> Option<usize> {
     let named: Vec<usize> = (0..weighed.len()).filter(|i| weighed[*i].is_named()).collect();
     let single = |places: Vec<usize>| if let [place] = places[..] { Some(place) } else { None };
@@ -267,59 +272,81 @@ fn the_only_one(weighed: &[Weighed], sent_to: Option<&CaseId>) -> Option<usize> 
     if !one_claim {
         return None;
     }
-    if let Some(target) = sent_to {
-        return single(named.into_iter().filter(|i| weighed[*i].case.id == *target).collect());
-    }
-    single(named.into_iter().filter(|i| weighed[*i].case.open).collect())
+    let chosen = match sent_to {
+        Some(target) => single(named.iter().copied().filter(|i| weighed[*i].case.id == *target).collect()),
+        None => single(named.iter().copied().filter(|i| weighed[*i].case.open).collect()),
+    }?;
+    let by_its_own_number = |i: usize| {
+        weighed[i].any(|e| e.agrees && matches!(e.field, Field::CaseNumber | Field::AttachmentControlNumber))
+    };
+    named.into_iter().all(|i| i == chosen || !by_its_own_number(i)).then_some(chosen)
 }
 
-fn weigh(case: CaseFacts, said: &Said, sent_to: Option<&CaseId>, page: &PageFacts, policy: &MatchPolicy) -> Weighed {
+fn weigh(case: CaseFacts, sent: &Sent, page: &PageFacts, policy: &MatchPolicy) -> Weighed {
     let mut evidence = Vec::new();
-    let mut say = |field, source, agrees: Option<bool>| {
-        if let Some(agrees) = agrees {
-            evidence.push(Evidence { field, source, agrees });
-        }
-    };
-    let within = |date: &Date| case.service.map(|(from, to)| (from..=to).contains(date));
-
-    say(Field::Submission, Source::Sender, sent_to.map(|id| *id == case.id));
-    say(Field::CaseNumber, Source::Sender, said.case_number.as_ref().map(|n| *n == case.case_number));
-    say(Field::ClaimNumber, Source::Sender, agreement(&said.claim_number, &case.claim_number));
-    say(
-        Field::AttachmentControlNumber,
-        Source::Sender,
-        agreement(&said.attachment_control_number, &case.attachment_control_number),
-    );
-    say(Field::MemberId, Source::Sender, said.member_id.as_ref().map(|id| *id == case.member_id));
-    say(Field::Tin, Source::Sender, said.tin.as_ref().map(|tin| *tin == case.tin));
-    say(Field::Npi, Source::Sender, agreement(&said.npi, &case.npi));
-    say(Field::BirthDate, Source::Sender, agreement(&said.birth_date, &case.birth_date));
-    say(Field::ServiceDate, Source::Sender, said.service_date.as_ref().and_then(|date| within(date.reveal())));
-
-    let found = |holds: bool| holds.then_some(true);
-    say(Field::CaseNumber, Source::Page, found(page.has(case.case_number.as_str())));
-    let named = |n: Option<&str>| found(n.is_some_and(|n| page.has(n)));
-    say(Field::ClaimNumber, Source::Page, named(case.claim_number.as_ref().map(ClaimNumber::as_str)));
-    say(
-        Field::AttachmentControlNumber,
-        Source::Page,
-        named(case.attachment_control_number.as_ref().map(AttachmentControlNumber::as_str)),
-    );
-    let other_member = page.known_members.iter().any(|id| id.reveal() != case.member_id.as_str());
-    let this_member = page.has(case.member_id.as_str());
-    say(Field::MemberId, Source::Page, found(this_member));
-    say(Field::MemberId, Source::Page, (other_member && !this_member).then_some(false));
-    say(Field::Tin, Source::Page, found(page.has(case.tin.as_str())));
-    say(Field::Npi, Source::Page, named(case.npi.as_ref().map(Npi::as_str)));
-    let (first, last) = case.name.reveal();
-    say(Field::Name, Source::Page, found(page.has_word(first) && page.has_word(last)));
-    let born = case.birth_date.as_ref().is_some_and(|date| page.dates.contains(date));
-    say(Field::BirthDate, Source::Page, found(born));
-    let served = page.dates.iter().any(|date| within(date.reveal()) == Some(true));
-    say(Field::ServiceDate, Source::Page, found(served));
-
+    of_sender(&case, sent, &mut evidence);
+    of_page(&case, page, &mut evidence);
     let millibits = sum(&evidence, policy);
     Weighed { case, evidence, millibits }
+}
+
+fn say(evidence: &mut Vec<Evidence>, field: Field, source: Source, agrees: Option<bool>) {
+    if let Some(agrees) = agrees {
+        evidence.push(Evidence { field, source, agrees });
+    }
+}
+
+fn of_sender(case: &CaseFacts, sent: &Sent, evidence: &mut Vec<Evidence>) {
+    let said = &sent.said;
+    let mut say = |field, agrees| say(evidence, field, Source::Sender, agrees);
+    // Only a reference leads to a case by itself: a case opened or joined for a claim rests on the claim number,
+    // which is evidence already.
+    let by_reference = sent.to.as_ref().filter(|_| said.reference.is_some());
+    say(Field::Submission, by_reference.map(|id| *id == case.id));
+    say(Field::Kind, sent.kind.filter(|kind| *kind != case.kind).map(|_| false));
+    say(Field::CaseNumber, said.case_number.as_ref().map(|n| *n == case.case_number));
+    say(Field::ClaimNumber, agreement(&said.claim_number, &case.claim_number));
+    say(Field::AttachmentControlNumber, agreement(&said.attachment_control_number, &case.attachment_control_number));
+    say(Field::MemberId, said.member_id.as_ref().map(|id| *id == case.member_id));
+    say(Field::Tin, said.tin.as_ref().map(|tin| *tin == case.tin));
+    say(Field::Npi, agreement(&said.npi, &case.npi));
+    say(Field::BirthDate, agreement(&said.birth_date, &case.birth_date));
+    say(Field::ServiceDate, said.service_date.as_ref().and_then(|date| within(case, date.reveal())));
+}
+
+fn of_page(case: &CaseFacts, page: &PageFacts, evidence: &mut Vec<Evidence>) {
+    let mut say = |field, agrees| say(evidence, field, Source::Page, agrees);
+    // What a page does not say is no evidence; that it speaks of somebody else is.
+    let found = |holds: bool| holds.then_some(true);
+    let against = |holds: bool| holds.then_some(false);
+    let named = |number: Option<&str>| found(number.is_some_and(|number| page.has(number)));
+    let own_claim = case.claim_number.as_ref().map(ClaimNumber::as_str);
+    say(Field::CaseNumber, named(Some(case.case_number.as_str())));
+    say(Field::ClaimNumber, named(own_claim));
+    // a precertification's papers may tell of the same member's claims; another claim's case's may not
+    let other_claim = page
+        .known_claims
+        .iter()
+        .any(|(number, member)| *member == case.member_id && own_claim.is_some_and(|own| own != number.reveal()));
+    say(Field::ClaimNumber, against(other_claim));
+    say(
+        Field::AttachmentControlNumber,
+        named(case.attachment_control_number.as_ref().map(AttachmentControlNumber::as_str)),
+    );
+    say(Field::MemberId, named(Some(case.member_id.as_str())));
+    let other_member = page.known_members.iter().any(|id| id.reveal() != case.member_id.as_str())
+        || page.known_claims.values().any(|member| *member != case.member_id);
+    say(Field::MemberId, against(other_member));
+    say(Field::Tin, named(Some(case.tin.as_str())));
+    say(Field::Npi, named(case.npi.as_ref().map(Npi::as_str)));
+    let (first, last) = case.name.reveal();
+    say(Field::Name, found(page.has_word(first) && page.has_word(last)));
+    say(Field::BirthDate, found(case.birth_date.as_ref().is_some_and(|date| page.dates.contains(date))));
+    say(Field::ServiceDate, found(page.dates.iter().any(|date| within(case, date.reveal()) == Some(true))));
+}
+
+fn within(case: &CaseFacts, date: &Date) -> Option<bool> {
+    case.service.map(|(from, to)| (from..=to).contains(date))
 }
 
 /// Agreement of two known values; a missing field is no evidence, not a disagreement.
@@ -340,32 +367,49 @@ fn millibits(bits: f64) -> i64 {
     (bits * 1000.0).round() as i64
 }
 
-/// Finds in a text what can be an identifier, a word or a date. Bounded by `identifier_limit`.
+/// Finds in a text what can be an identifier, a word or a date. What is over `identifier_limit` makes the facts
+/// incomplete.
 pub fn read_page(text: &str, identifier_limit: usize, facts: &mut PageFacts) {
-    for word in text.split(|c: char| c.is_whitespace() || ",;:()[]{}<>|\"'=".contains(c)) {
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || ",;:()[]{}<>|\"'=".contains(c)) {
         let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-        if word.is_empty() || word.len() > 40 {
+        if word.is_empty() || word.len() > 80 {
             continue;
         }
         let upper = word.to_uppercase();
         let digits = upper.bytes().filter(u8::is_ascii_digit).count();
-        if digits >= 4 {
-            if let Some(date) = read_date(&upper) {
-                facts.dates.insert(Phi(date));
-                continue;
-            }
-            if upper.is_ascii() && facts.identifiers.len() < identifier_limit {
-                let bare: String = upper.chars().filter(|c| *c != '-').collect();
-                // a TIN is written with its hyphen on most letters
-                if bare.len() == 9 && bare.bytes().all(|b| b.is_ascii_digit()) {
-                    facts.identifiers.insert(Phi(bare));
+        if let Some(date) = read_date(&upper) {
+            facts.dates.insert(Phi(date));
+        } else if digits >= 4 {
+            for identifier in identifiers_in(&upper) {
+                if facts.identifiers.len() >= identifier_limit && !facts.identifiers.contains(&Phi(identifier.clone()))
+                {
+                    facts.incomplete = true;
+                    return;
                 }
-                facts.identifiers.insert(Phi(upper));
+                facts.identifiers.insert(Phi(identifier));
             }
         } else if digits == 0 {
             facts.words.insert(Phi(upper));
         }
     }
+}
+
+/// A word as an identifier, and what else it may hold: a TIN written with its hyphen, a member id with a
+/// dependent's suffix, two numbers with a stroke between them.
+fn identifiers_in(word: &str) -> Vec<String> {
+    if !word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./#".contains(&b)) {
+        return Vec::new();
+    }
+    let mut found = vec![word.to_owned()];
+    let bare: String = word.chars().filter(|c| *c != '-').collect();
+    if bare.len() == 9 && bare.bytes().all(|b| b.is_ascii_digit()) {
+        found.push(bare);
+    }
+    let parts = word.split(['-', '/', '_', '#', '.']);
+    found.extend(
+        parts.filter(|p| p.len() < word.len() && p.bytes().filter(u8::is_ascii_digit).count() >= 4).map(Into::into),
+    );
+    found
 }
 
 /// Reads the ways a date stands in a US letter: 2026-03-09, 03/09/2026, 3-9-2026.

@@ -36,12 +36,22 @@ fn case(number: &str, change: impl FnOnce(&mut CaseFacts)) -> CaseFacts {
 fn page(text: &str) -> PageFacts {
     let mut facts = PageFacts::default();
     read_page(text, 64, &mut facts);
-    facts.known_members = facts.identifiers.iter().filter(|id| id.reveal().starts_with("M10000")).cloned().collect();
+    let is_member = |id: &&Phi<String>| id.reveal().starts_with("M10000") && id.reveal().len() == 7;
+    facts.known_members = facts.identifiers.iter().filter(is_member).cloned().collect();
+    for claim in facts.identifiers.iter().filter(|id| id.reveal().starts_with("CLM") && id.reveal().len() == 7) {
+        let member = if claim.reveal() == "CLM2001" { "M100002" } else { "M100001" };
+        facts.known_claims.insert(claim.clone(), member.parse().unwrap());
+    }
     facts
 }
 
 fn outcome(said: Said, sent_to: Option<&CaseId>, text: &str, cases: Vec<CaseFacts>) -> String {
-    match decide(&said, sent_to, Some(CaseKind::Reconsideration), &page(text), cases, &policy()) {
+    let sent = Sent { said, kind: Some(CaseKind::Reconsideration), to: sent_to.cloned() };
+    told(decide(&sent, &page(text), cases, &policy()))
+}
+
+fn told(decision: Decision) -> String {
+    match decision {
         Decision::Matched(w) => format!("matched {}", w.case.case_number.as_str()),
         Decision::NeedsReview(all) => format!("review {}", all.len()),
         Decision::Unmatched => "unmatched".into(),
@@ -101,6 +111,51 @@ fn a_claim_with_a_closed_case_goes_to_the_open_one_or_where_it_was_sent() {
 }
 
 #[test]
+fn int_17_a_mistyped_claim_number_is_contradicted_by_the_claim_on_the_page() {
+    // CLM2001 is another member's claim, and has no case that could be a candidate
+    let said = Said { claim_number: "CLM1001".parse().ok(), tin: "001234567".parse().ok(), ..Said::default() };
+    let case = case("RC-1001", |_| {});
+    let opened = case.id.clone();
+    assert_eq!(outcome(said, Some(&opened), "Claim CLM2001, Bob Jones, TIN 00-1234567", vec![case]), "review 1");
+}
+
+#[test]
+fn int_17_a_list_of_members_is_nobodys_document() {
+    for text in ["CLM1001 M100001 and CLM2001 M100002", "CLM1001 M100001 M100002-01", "CLM1001/CLM2001 M100001"] {
+        assert_eq!(outcome(Said::default(), None, text, vec![case("RC-1001", |_| {})]), "review 1", "{text}");
+    }
+}
+
+#[test]
+fn int_17_what_was_not_read_to_its_end_goes_to_a_person() {
+    let many: String = (0..500).map(|n| format!("{} ", 100_000 + n)).collect();
+    let text = format!("CLM1001 M100001 Ada Muster {many}");
+    assert_eq!(outcome(Said::default(), None, &text, vec![case("RC-1001", |_| {})]), "review 1");
+}
+
+#[test]
+fn int_17_a_sibling_named_by_its_own_number_is_not_passed_over() {
+    let cases = || vec![case("RC-1001", |c| c.open = false), case("AP-1002", |c| c.kind = CaseKind::Reconsideration)];
+    let text = "Case RC-1001, claim CLM1001, Ada Muster";
+    assert_eq!(outcome(Said::default(), None, text, cases()), "review 2", "the page names the closed one");
+    let open = cases()[1].id.clone();
+    assert_eq!(outcome(Said::default(), Some(&open), text, cases()), "review 2", "sent to the one, names the other");
+}
+
+#[test]
+fn int_17_a_case_of_another_kind_than_was_said_goes_to_a_person() {
+    let said = Said { case_number: "AP-1001".parse().ok(), tin: "001234567".parse().ok(), ..Said::default() };
+    assert_eq!(outcome(said, None, "", vec![case("AP-1001", |c| c.kind = CaseKind::Appeal)]), "review 1");
+}
+
+#[test]
+fn int_17_a_reference_that_leads_nowhere_bars_an_automatic_match() {
+    let reference = crate::model::ids::ReferenceNumber::from_random(7);
+    let said = Said { reference: Some(reference), claim_number: "CLM1001".parse().ok(), ..Said::default() };
+    assert_eq!(outcome(said, None, "Ada Muster", vec![case("RC-1001", |_| {})]), "review 1");
+}
+
+#[test]
 fn no_candidate_is_unmatched() {
     assert_eq!(outcome(Said::default(), None, "nothing of ours", vec![]), "unmatched");
 }
@@ -128,7 +183,8 @@ proptest::proptest! {
             ..Said::default()
         };
         let cases = vec![case("RC-1001", |c| c.member_id = format!("M10000{member}").parse().unwrap())];
-        let decided = decide(&said, None, None, &page(&tail), cases, &policy());
+        let sent = Sent { said, kind: None, to: None };
+        let decided = decide(&sent, &page(&tail), cases, &policy());
         if member != says {
             proptest::prop_assert!(!matches!(decided, Decision::Matched(_)));
         }

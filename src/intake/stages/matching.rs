@@ -10,12 +10,11 @@ use crate::db::documents::{self, Change};
 use crate::db::{Conn, DbError, Stamp, case_files, contents, reference, submissions};
 use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError};
 use crate::intake::Intake;
-use crate::model::case::CaseKind;
 use crate::model::document::DocumentState;
 use crate::model::ids::{CaseId, DocumentId};
 use crate::model::judgement::FileType;
-use crate::model::matching::{CaseFacts, Decision, PageFacts, Weighed, decide, read_page};
-use crate::model::submission::{Said, SubmissionState};
+use crate::model::matching::{CaseFacts, Decision, PageFacts, Sent, Weighed, decide, read_page};
+use crate::model::submission::SubmissionState;
 use crate::outside::extract::ExtractOutcome;
 
 /// The stage.
@@ -23,13 +22,6 @@ pub struct Match(pub Intake);
 
 /// A member's cases looked at, at most.
 const CASES_OF_MEMBER: i64 = 10;
-
-/// What the sender of a document said, all in all.
-struct Sent {
-    said: Said,
-    kind: Option<CaseKind>,
-    to: Option<CaseId>,
-}
 
 #[async_trait]
 impl Stage for Match {
@@ -43,7 +35,7 @@ impl Stage for Match {
         let mut conn = self.0.db.read().await?;
         let sent = sent(&mut conn, input).await?;
         let candidates = candidates(&mut conn, input, &sent, &mut page).await?;
-        Ok(Outcome::Advance(decide(&sent.said, sent.to.as_ref(), sent.kind, &page, candidates, &self.0.plan.r#match)))
+        Ok(Outcome::Advance(decide(&sent, &page, candidates, &self.0.plan.r#match)))
     }
 
     async fn commit(
@@ -74,8 +66,8 @@ impl Stage for Match {
 }
 
 impl Match {
-    /// What the pages say. A document without text, or whose text can't be had, says nothing: that is no
-    /// evidence, not a fault.
+    /// What the pages say. A document without text says nothing: that is no evidence, not a fault. One whose text
+    /// can't be had whole is incomplete.
     async fn read(&self, input: &Stored) -> Result<PageFacts, StageError> {
         let mut facts = PageFacts::default();
         let Some(file_type) = input.document.file_type.filter(|t| has_text(*t)) else { return Ok(facts) };
@@ -99,9 +91,11 @@ impl Match {
                 for page in &text.pages {
                     read_page(page.reveal(), intake.plan.r#match.identifier_limit, &mut facts);
                 }
+                facts.incomplete |= text.truncated;
             }
             ExtractOutcome::Died { how } => {
                 tracing::info!(document = %input.document.id, how = ?how, "no text could be taken out");
+                facts.incomplete = true;
             }
         }
         Ok(facts)
@@ -113,9 +107,8 @@ const fn has_text(file_type: FileType) -> bool {
 }
 
 async fn sent(conn: &mut Conn, input: &Stored) -> Result<Sent, DbError> {
-    let nothing = Sent { said: Said::default(), kind: None, to: None };
-    let Some(id) = &input.document.submission_id else { return Ok(nothing) };
-    let Some(submission) = submissions::get(conn, id).await? else { return Ok(nothing) };
+    let Some(id) = &input.document.submission_id else { return Ok(Sent::default()) };
+    let Some(submission) = submissions::get(conn, id).await? else { return Ok(Sent::default()) };
     if submission.state != SubmissionState::Accepted {
         return Err(DbError::Stale { what: "submission" });
     }
@@ -134,7 +127,7 @@ async fn candidates(
     let mut found: BTreeMap<CaseId, CaseFacts> = BTreeMap::new();
     let mut add = |cases: Vec<CaseFacts>| found.extend(cases.into_iter().map(|case| (case.id.clone(), case)));
     if let Some(id) = &sent.to {
-        add(case_files::facts_of(conn, id).await?.into_iter().collect());
+        add(case_files::facts_of(conn, brand, id).await?.into_iter().collect());
     }
     let said = &sent.said;
     let named = [
@@ -149,6 +142,11 @@ async fn candidates(
         add(case_files::named_by(conn, brand, identifier.reveal()).await?);
         if reference::is_member(conn, brand, identifier.reveal()).await? {
             page.known_members.insert(identifier.clone());
+        }
+        if let Ok(number) = identifier.reveal().parse()
+            && let Some(claim) = case_files::claim(conn, brand, &number).await?
+        {
+            page.known_claims.insert(identifier.clone(), claim.member_id);
         }
     }
     let members = page.known_members.iter().map(|id| id.reveal().as_str());
