@@ -151,7 +151,7 @@ impl Settings {
                 let text = std::fs::read_to_string(file)
                     .map_err(|source| SettingsError::File { file: file.to_owned(), source })?;
                 text.parse::<Table>()
-                    .map_err(|e| SettingsError::Content { from: file.display().to_string(), message: e.to_string() })?
+                    .map_err(|e| SettingsError::Content { from: file.display().to_string(), message: told(&e) })?
             }
         };
         let mut search = Vec::new();
@@ -171,7 +171,7 @@ impl Settings {
         table.entry("data_dir").or_insert_with(|| Value::String("lettercase-data".into()));
         let mut settings: Self = table
             .try_into()
-            .map_err(|e: toml::de::Error| SettingsError::Content { from: "settings".into(), message: e.to_string() })?;
+            .map_err(|e: toml::de::Error| SettingsError::Content { from: "settings".into(), message: told(&e) })?;
         settings.scanner.search = search;
         settings.check()?;
         Ok(settings)
@@ -211,6 +211,11 @@ impl Settings {
             .clone()
             .unwrap_or_else(|| ObjectsOptions::Files(FilesOptions { root: self.data_dir.join("objects") }))
     }
+}
+
+/// What the parser says, without the line it quotes: that may hold a password.
+fn told(error: &toml::de::Error) -> String {
+    error.message().to_owned()
 }
 
 /// Sets the value at a path whose parts are joined by `__`. A value that reads as TOML is that, else text.

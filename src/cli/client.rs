@@ -124,8 +124,11 @@ impl ApiClient {
             if view.ended {
                 return Ok(view);
             }
-            if let Ok(Some(Ok(event))) = tokio::time::timeout(LOOK_EVERY, events.next()).await {
-                told(&event.event);
+            match tokio::time::timeout(LOOK_EVERY, events.next()).await {
+                Ok(Some(Ok(event))) => told(&event.event),
+                // the stream is over or broken: go on by looking
+                Ok(_) => tokio::time::sleep(LOOK_EVERY).await,
+                Err(_) => {}
             }
         }
     }

@@ -9,7 +9,7 @@ use super::node::{Node, start_log};
 use super::{CliError, Environment, SaidArgs, output};
 use crate::http::api::submissions::OpenRequest;
 use crate::http::api::view::SubmissionView;
-use crate::model::document::DocumentState;
+use crate::model::document::{DocumentState, FileName};
 use crate::model::submission::SubmissionState;
 
 /// Arguments of `submit`.
@@ -123,7 +123,7 @@ pub(super) fn show(outcome: &SubmissionView) {
         outcome.documents.iter().map(|d| {
             let reason = d.reason.as_ref().map(|r| format!("{}: {}", r.code, r.message)).unwrap_or_default();
             [
-                d.file_name.clone(),
+                FileName::new(&d.file_name).map(|name| name.escaped()).unwrap_or_default(),
                 d.file_type.map(|t| t.to_string()).or_else(|| d.detected.clone()).unwrap_or_default(),
                 d.state.to_string(),
                 d.case_number.clone().unwrap_or_default(),

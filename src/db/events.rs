@@ -89,7 +89,8 @@ pub async fn of_submission(
 ) -> Result<Vec<Event>, DbError> {
     let rows = sqlx::query(
         "SELECT id, position, type, version, subject, brand, tin_uid, actor, at, payload FROM event
-         WHERE position > $2 AND (subject = $1 OR subject IN (SELECT id FROM document WHERE submission_id = $1))
+         WHERE position > $2
+         AND subject IN (SELECT CAST($1 AS TEXT) UNION ALL SELECT id FROM document WHERE submission_id = $1)
          ORDER BY position LIMIT $3",
     )
     .bind(submission)

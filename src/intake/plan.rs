@@ -139,6 +139,18 @@ impl IntakePlan {
                 "[sniff] entry_bytes is over [scan] max_file_bytes: the scanner would read a member only so far".into(),
             ));
         }
+        let bits = [self.r#match.accept_bits, self.r#match.propose_bits, self.r#match.conflict_bits];
+        if bits.iter().any(|n| !n.is_finite() || *n <= 0.0) {
+            return Err(PlanError::Unusable(
+                "[match] accept_bits, propose_bits and conflict_bits must be over 0".into(),
+            ));
+        }
+        if self.r#match.proposals == 0 || self.r#match.identifier_limit == 0 {
+            return Err(PlanError::Unusable("[match] proposals and identifier_limit must be at least 1".into()));
+        }
+        if self.reconcile.rescan_batch < 1 || self.reconcile.every_s == 0 {
+            return Err(PlanError::Unusable("[reconcile] rescan_batch and every_s must be at least 1".into()));
+        }
         if self.r#match.accept_bits <= self.r#match.propose_bits {
             return Err(PlanError::Unusable("[match] accept_bits must be over propose_bits".into()));
         }

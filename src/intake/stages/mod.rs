@@ -144,7 +144,15 @@ impl Intake {
 /// A fault of the store, as the engine takes it.
 pub(super) fn of_store(error: &ObjectError) -> StageError {
     let why = error.to_string();
-    if error.is_retryable() { StageError::Retry { why } } else { StageError::Fail { why } }
+    match error {
+        // The store is away, or somebody has to set it right: accepted work waits for that, however long.
+        ObjectError::Unavailable(_)
+        | ObjectError::Timeout(_)
+        | ObjectError::Full(_)
+        | ObjectError::Denied(_)
+        | ObjectError::Misconfigured(_) => StageError::Pause { why },
+        ObjectError::Mismatch(_) | ObjectError::NotFound(_) | ObjectError::TooLarge(_) => StageError::Fail { why },
+    }
 }
 
 /// Puts the stage to work that settles the document's submission, where it has one.

@@ -48,12 +48,13 @@ impl Stage for Scan {
         let scanned = intake.scan_all(&file, input, version).await?;
         match scanned {
             Ok(judgement) => Ok(Outcome::Advance(judgement)),
-            // No scanner fit to be asked is no try of this file.
-            Err(Scanned { verdict: Verdict::NotRun { why }, by }) => match self.gate().await {
-                Err(paused) => Err(paused),
-                Ok(()) if by.is_some() && attempt.is_last() => Ok(Outcome::Hold(could_not(&why))),
-                Ok(()) => Err(StageError::Retry { why }),
-            },
+            // That no scanner was fit to be asked is no try of this file. One that was, and did not finish, is:
+            // a file that brings the scanner down each time must come to an end.
+            Err(Scanned { verdict: Verdict::NotRun { why }, by: None }) => Err(StageError::Pause { why }),
+            Err(Scanned { verdict: Verdict::NotRun { why }, .. }) if attempt.is_last() => {
+                Ok(Outcome::Hold(could_not(&why)))
+            }
+            Err(Scanned { verdict: Verdict::NotRun { why }, .. }) => Err(StageError::Retry { why }),
             Err(Scanned { verdict: Verdict::Unscannable { why }, .. }) => Ok(Outcome::Hold(could_not(&why))),
             Err(_) => Err(StageError::Fail { why: "the scanner's answer makes no sense".into() }),
         }
