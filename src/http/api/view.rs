@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::documents::Document;
 use crate::db::submissions::{CaseAnswer, Submission};
-use crate::db::{Conn, DbError, case_files, documents, submissions};
+use crate::db::{Conn, DbError, case_files, documents, submissions, work};
 use crate::model::case::CaseKind;
 use crate::model::document::DocumentState;
 use crate::model::ids::{DocumentId, ReferenceNumber, SubmissionId};
@@ -55,6 +55,9 @@ pub struct DocumentView {
     /// What the match rests on (INT-17).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// Whether its work failed for good, so that it waits for an operator.
+    #[serde(default)]
+    pub needs_operator: bool,
     /// Why it is not on a case, in a sentence, where it could be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -148,7 +151,10 @@ async fn view(
 /// An accepted submission has ended when its documents have been matched, proposed or left without a case.
 fn has_ended(state: SubmissionState, documents: &[DocumentView]) -> bool {
     match state {
-        SubmissionState::Open | SubmissionState::Submitted => false,
+        SubmissionState::Open => false,
+        // nothing more happens by itself where an operator has to act first
+        SubmissionState::Submitted | SubmissionState::Accepted if documents.iter().any(|d| d.needs_operator) => true,
+        SubmissionState::Submitted => false,
         SubmissionState::Accepted => documents.iter().all(|d| d.state != DocumentState::Stored && d.state.is_judged()),
         _ => true,
     }
@@ -175,7 +181,14 @@ pub async fn of_document(conn: &mut Conn, row: &Document) -> Result<DocumentView
         }
         _ => (Vec::new(), candidates),
     };
+    let needs_operator = match row.state {
+        DocumentState::Received | DocumentState::Scanning | DocumentState::Stored => {
+            work::of_subject(conn, row.id.as_str()).await?.iter().any(|work| work.state == "dead")
+        }
+        _ => false,
+    };
     let why = match row.state {
+        _ if needs_operator => Some("its processing failed for good; an operator has to look at it".to_owned()),
         DocumentState::NeedsReview => {
             let possible: Vec<String> = proposals.iter().map(Proposal::in_words).collect();
             Some(format!("a person has to choose; possible are {}", possible.join("; ")))
@@ -197,6 +210,7 @@ pub async fn of_document(conn: &mut Conn, row: &Document) -> Result<DocumentView
         signature: row.signature.clone(),
         case_number: case.map(|c| c.case_number.as_str().to_owned()),
         evidence,
+        needs_operator,
         why,
         proposals,
         received_at: row.received_at,
