@@ -1,5 +1,6 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
+mod engine;
 mod hostile;
 mod journey;
 mod made;
