@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod audit;
 mod claims;
 mod stages;
 mod toy;
