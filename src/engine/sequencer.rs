@@ -85,6 +85,17 @@ impl Sequencer {
         Ok(sealed)
     }
 
+    /// Seals all that is there and lets another node seal at once: for a node that stops.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn retire(&self, db: &Db, stamp: Stamp<'_>) -> Result<(), DbError> {
+        while self.seal(db, stamp).await? > 0 {}
+        let mut tx = db.begin().await?;
+        leases::release(&mut tx, "sequencer", &self.token).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn seal_batch(&self, db: &Db, stamp: Stamp<'_>) -> Result<usize, DbError> {
         let mut tx = db.begin().await?;
         let until = stamp.now().saturating_add(i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX));

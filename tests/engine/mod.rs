@@ -9,5 +9,7 @@
 
 mod audit;
 mod claims;
+mod events;
 mod stages;
 mod toy;
+mod workers;
