@@ -10,6 +10,7 @@
 mod audit;
 mod claims;
 mod events;
+mod ledger;
 mod stages;
 mod toy;
 mod workers;
