@@ -11,6 +11,7 @@ mod audit;
 mod claims;
 mod events;
 mod ledger;
+mod schema;
 mod stages;
 mod toy;
 mod workers;
