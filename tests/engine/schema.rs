@@ -1,12 +1,12 @@
 //! The database itself: the schema's age, transitions, and that a value comes back as it went in.
 
 use lettercase::db::documents::{self, Change};
-use lettercase::db::{Db, DbError, Flavor, events, installation, set_installation};
+use lettercase::db::{Db, DbError, Flavor, events, installation, set_installation, submissions};
 use lettercase::engine::installation_brand;
 use lettercase::model::case::CaseKind;
 use lettercase::model::document::DocumentState;
 use lettercase::model::event::{EventType, NewEvent};
-use lettercase::model::submission::Said;
+use lettercase::model::submission::{Said, SubmissionState};
 use serde_json::json;
 
 use super::toy::{number, sequencer, sql};
@@ -118,6 +118,28 @@ on_both! {
         }
         assert_eq!(number(world, postings).await, before + 1, "what was stale left no posting");
         assert_eq!(world.document(&id).await.state, DocumentState::Scanning);
+    }
+}
+
+on_both! {
+    async fn a_submission_goes_no_way_that_the_model_does_not_know_and_none_from_an_old_reading(world: &World) {
+        let id = world.open(CaseKind::Appeal, Said::default()).await;
+        let read = {
+            let mut conn = world.db().read().await.unwrap();
+            submissions::get(&mut conn, &id).await.unwrap().unwrap()
+        };
+        for to in SubmissionState::ALL.iter().copied().filter(|to| !read.state.may_become(*to)) {
+            let mut tx = world.db().begin().await.unwrap();
+            let moved = submissions::transition(&mut tx, world.stamp(), &read, to).await;
+            assert!(matches!(moved, Err(DbError::Transition { what: "submission", .. })), "{to}");
+            tx.commit().await.unwrap();
+        }
+        let mut tx = world.db().begin().await.unwrap();
+        submissions::transition(&mut tx, world.stamp(), &read, SubmissionState::Withdrawn).await.unwrap();
+        let again = submissions::transition(&mut tx, world.stamp(), &read, SubmissionState::Withdrawn).await;
+        assert!(matches!(again, Err(DbError::Stale { what: "submission" })));
+        tx.commit().await.unwrap();
+        assert_eq!(world.view(&id).await.state, SubmissionState::Withdrawn);
     }
 }
 
