@@ -2,6 +2,7 @@
 
 mod cli;
 mod crash;
+mod engine;
 mod hostile;
 mod journey;
 mod made;

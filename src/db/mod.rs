@@ -200,7 +200,14 @@ impl Db {
     /// # Errors
     /// When a migration fails.
     pub async fn migrate(&self) -> Result<(), DbError> {
-        MIGRATIONS.run(&self.writer).await.map_err(|e| DbError::Schema(e.to_string()))?;
+        // PostgreSQL lets one node migrate at a time. SQLite does not: who lost the race finds it done.
+        let mut tries = if self.flavor == Flavor::Sqlite { 5 } else { 1 };
+        while let Err(error) = MIGRATIONS.run(&self.writer).await {
+            tries -= 1;
+            if tries == 0 {
+                return Err(DbError::Schema(error.to_string()));
+            }
+        }
         let mut tx = self.begin().await?;
         set_installation(&mut tx, "oldest_reader", OLDEST_READER).await?;
         Ok(tx.commit().await?)

@@ -57,23 +57,26 @@ pub async fn claim(
     let now = stamp.now();
     let until = now.saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
     let token = stamp.ctx.new_id();
-    // PostgreSQL lets claimers pass each other; SQLite has one writer at a time anyway.
+    // PostgreSQL lets claimers pass each other; SQLite has one writer at a time anyway. What is due is looked up
+    // once: as a plain subquery a planner may run it again for each row and lock, and so take, more than asked.
     let statement = match db.flavor() {
         Flavor::Sqlite => {
-            "UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
-             WHERE stage = $4 AND subject IN (
+            "WITH due AS MATERIALIZED (
                  SELECT subject FROM work WHERE stage = $4
                  AND ((state = 'ready' AND due_at <= $5) OR (state = 'running' AND lease_until < $5))
-                 ORDER BY due_at LIMIT $6)
-             RETURNING subject, attempts"
+                 ORDER BY due_at, subject LIMIT $6)
+             UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
+             WHERE stage = $4 AND subject IN (SELECT subject FROM due)
+             RETURNING subject, attempts, due_at"
         }
         Flavor::Postgres => {
-            "UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
-             WHERE stage = $4 AND subject IN (
+            "WITH due AS MATERIALIZED (
                  SELECT subject FROM work WHERE stage = $4
                  AND ((state = 'ready' AND due_at <= $5) OR (state = 'running' AND lease_until < $5))
-                 ORDER BY due_at LIMIT $6 FOR UPDATE SKIP LOCKED)
-             RETURNING subject, attempts"
+                 ORDER BY due_at, subject LIMIT $6 FOR UPDATE SKIP LOCKED)
+             UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
+             WHERE stage = $4 AND subject IN (SELECT subject FROM due)
+             RETURNING subject, attempts, due_at"
         }
     };
     let mut tx = db.begin().await?;
@@ -87,16 +90,15 @@ pub async fn claim(
         .fetch_all(&mut *tx)
         .await?;
     tx.commit().await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Claim {
-                subject: text(row, "subject")?,
-                stage: stage.to_owned(),
-                attempts: number(row, "attempts")?,
-                token: token.clone(),
-            })
-        })
-        .collect()
+    let mut claims = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (subject, attempts) = (text(row, "subject")?, number(row, "attempts")?);
+        claims
+            .push((number(row, "due_at")?, Claim { subject, stage: stage.to_owned(), attempts, token: token.clone() }));
+    }
+    // RETURNING knows no order
+    claims.sort_by(|(due, claim), (other_due, other)| (due, &claim.subject).cmp(&(other_due, &other.subject)));
+    Ok(claims.into_iter().map(|(_, claim)| claim).collect())
 }
 
 /// When the stage's next piece of work is due, if it has any.

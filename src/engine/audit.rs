@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::db::events::{self, Seal};
 use crate::db::{Db, DbError};
 use crate::engine::sequencer::{AuditKey, Head, chain, digest};
+use crate::model::event::Event;
 
 /// What is wrong with the chain, first found first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,7 +98,19 @@ pub async fn verify(db: &Db, key: &AuditKey, head: Option<&Head>) -> Result<Repo
     loop {
         let seals = events::seals_after(&mut conn, report.head, 50).await?;
         if seals.is_empty() {
-            break;
+            let position = match readable(&mut conn, report.head, 1).await? {
+                (_, true) => report.head + 1,
+                (events, false) => match events.first() {
+                    Some((event, _)) => event.position.unwrap_or_default(),
+                    None => break,
+                },
+            };
+            // Position and seal commit together: an event that came meanwhile has its seal by now.
+            if events::seals_after(&mut conn, report.head, 1).await?.is_empty() {
+                report.fault = Some(Fault::Unsealed { position });
+                return Ok(report);
+            }
+            continue;
         }
         for seal in seals {
             if let Some(fault) = check_seal(&mut conn, key, &previous, &seal, &mut report).await? {
@@ -110,11 +123,7 @@ pub async fn verify(db: &Db, key: &AuditKey, head: Option<&Head>) -> Result<Repo
             previous = seal.mac;
         }
     }
-    report.fault = if let Some((event, _)) = events::after(&mut conn, report.head, 1).await?.first() {
-        Some(Fault::Unsealed { position: event.position.unwrap_or_default() })
-    } else {
-        check_head(head, head_mac.as_deref(), report.head)
-    };
+    report.fault = check_head(head, head_mac.as_deref(), report.head);
     Ok(report)
 }
 
@@ -125,8 +134,16 @@ async fn check_seal(
     seal: &Seal,
     report: &mut Report,
 ) -> Result<Option<Fault>, DbError> {
+    let next = report.head + 1;
+    if seal.first_position > next {
+        // The seal between is gone; its events may be, too.
+        let (events, unreadable) = readable(conn, report.head, 1).await?;
+        let there = unreadable || events.first().is_some_and(|(event, _)| event.position == Some(next));
+        let fault = if there { Fault::Unsealed { position: next } } else { Fault::Missing { position: next } };
+        return Ok(Some(fault));
+    }
     let count = seal.last_position - report.head;
-    let sealed = events::after(conn, report.head, count.max(1)).await?;
+    let (sealed, unreadable) = readable(conn, report.head, count.max(1)).await?;
     let mut digests = Vec::with_capacity(sealed.len());
     for (event, stored) in &sealed {
         let expected = report.head + 1;
@@ -141,6 +158,9 @@ async fn check_seal(
         report.head = expected;
         report.events += 1;
     }
+    if unreadable {
+        return Ok(Some(Fault::Broken { position: report.head + 1 }));
+    }
     if report.head < seal.last_position {
         return Ok(Some(Fault::Missing { position: report.head + 1 }));
     }
@@ -148,6 +168,30 @@ async fn check_seal(
         return Ok(Some(Fault::SealBroken { first: seal.first_position, last: seal.last_position }));
     }
     Ok(None)
+}
+
+/// Up to `limit` events behind a position, up to the first that can't be read back; whether there is one. What was
+/// overwritten with nonsense is a finding here, not a fault of reading.
+async fn readable(
+    conn: &mut crate::db::Conn,
+    position: i64,
+    limit: i64,
+) -> Result<(Vec<(Event, String)>, bool), DbError> {
+    match events::after(conn, position, limit).await {
+        Err(DbError::Unreadable { .. }) => {}
+        read => return Ok((read?, false)),
+    }
+    let (mut found, mut last) = (Vec::new(), position);
+    loop {
+        match events::after(conn, last, 1).await {
+            Err(DbError::Unreadable { .. }) => return Ok((found, true)),
+            read => {
+                let Some(next) = read?.pop() else { return Ok((found, false)) };
+                last = next.0.position.unwrap_or(last);
+                found.push(next);
+            }
+        }
+    }
 }
 
 fn check_head(head: Option<&Head>, mac_there: Option<&str>, last: i64) -> Option<Fault> {

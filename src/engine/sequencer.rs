@@ -86,11 +86,12 @@ impl Sequencer {
         Ok(sealed)
     }
 
-    /// Gives the lease back, so that another node need not wait for its end.
+    /// Seals all that is there and lets another node seal at once: for a node that stops.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn release(&self, db: &Db) -> Result<(), DbError> {
+    pub async fn retire(&self, db: &Db, stamp: Stamp<'_>) -> Result<(), DbError> {
+        while self.seal(db, stamp).await? > 0 {}
         let mut tx = db.begin().await?;
         leases::release(&mut tx, LEASE_NAME, &self.token).await?;
         Ok(tx.commit().await?)

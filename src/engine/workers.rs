@@ -4,7 +4,8 @@
 //! means, and what ends it, is [`super::Engine::perform`]'s, the same for tests.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apalis_core::backend::custom::BackendBuilder;
@@ -17,49 +18,80 @@ use futures::stream::BoxStream;
 use futures::{SinkExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use super::plan::WorkPolicy;
-use super::readers::read_some;
+use super::readers::{Reader, read_some};
 use super::stage::Runner;
 use super::{Engine, PAUSE, is_true};
 use crate::db::DbError;
-use crate::db::work::Claim;
+use crate::db::work::{self, Claim, GiveBack};
 
 /// How long an idle worker waits for a wake-up before it looks by itself: work of other nodes wakes nobody here.
 const IDLE: Duration = Duration::from_millis(500);
 /// How long running work may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// A claim with the place it was taken for.
+/// A claim with the place it was taken for. Dropped before it was begun, it is noted as left over.
 struct Held {
     claim: Claim,
+    begun: AtomicBool,
+    hands: Hands,
     _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.begun.load(Ordering::Relaxed) {
+            self.hands.left_over.lock().unwrap_or_else(PoisonError::into_inner).push(self.claim.clone());
+        }
+    }
+}
+
+/// What a stage's worker has in hand: apalis drops what it is asked to stop, also between a claim's commit and
+/// its work, and nothing that is leased may get lost there.
+#[derive(Clone, Default)]
+struct Hands {
+    tasks: TaskTracker,
+    left_over: Arc<Mutex<Vec<Claim>>>,
 }
 
 impl Engine {
     /// Runs all stages, the sequencer and the readers until [`Engine::stop`] is called, then lets running work
     /// finish for a while and gives the rest back.
     pub async fn run(&self) {
+        self.run_with_grace(GRACE).await;
+    }
+
+    /// [`Engine::run`] with another time for running work to finish in.
+    pub async fn run_with_grace(&self, grace: Duration) {
         let mut tasks = JoinSet::new();
         for (runner, policy) in &self.0.runners {
             let (engine, runner, policy) = (self.clone(), runner.clone(), policy.clone());
             tasks.spawn(async move { engine.run_stage(runner, policy).await });
         }
+        for reader in &self.0.readers {
+            let (engine, reader) = (self.clone(), reader.clone());
+            tasks.spawn(async move { engine.run_reader(reader).await });
+        }
         let engine = self.clone();
-        tasks.spawn(async move { engine.run_events().await });
+        tasks.spawn(async move { engine.run_sequencer().await });
         let engine = self.clone();
-        tasks.spawn(async move {
+        let overdue = tokio::spawn(async move {
             is_true(&engine.0.stopping).await;
-            tokio::time::sleep(GRACE).await;
+            tokio::time::sleep(grace).await;
             engine.0.overdue.send_replace(true);
         });
-        // the last task only ends the others' grace: once they are done it is not waited for
-        while tasks.len() > 1 {
-            if let Some(Err(error)) = tasks.join_next().await {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
                 tracing::error!(error = %error, "a worker ended by a fault of the program");
             }
         }
-        tasks.abort_all();
+        overdue.abort();
+        // what was committed on the way out is sealed, too
+        if let Err(error) = self.0.sequencer.retire(&self.0.db, self.stamp()).await {
+            tracing::warn!(error = %error, "could not seal the last events");
+        }
     }
 
     /// Asks [`Engine::run`] to end.
@@ -70,18 +102,47 @@ impl Engine {
 
     async fn run_stage(&self, runner: Arc<dyn Runner>, policy: WorkPolicy) {
         while !*self.0.stopping.borrow() {
-            if let Err(error) = self.run_worker(runner.clone(), policy.clone()).await {
+            let hands = Hands::default();
+            if let Err(error) = self.run_worker(runner.clone(), policy.clone(), hands.clone()).await {
                 tracing::warn!(stage = runner.name(), error = %error, "worker ended; it is started again");
-                tokio::time::sleep(PAUSE).await;
+                self.rest(PAUSE).await;
+            }
+            hands.tasks.close();
+            hands.tasks.wait().await;
+            let left_over = std::mem::take(&mut *hands.left_over.lock().unwrap_or_else(PoisonError::into_inner));
+            if let Err(error) = self.give_back_unbegun(&left_over).await {
+                tracing::warn!(stage = runner.name(), error = %error, "could not give work back; its leases run out");
             }
         }
     }
 
-    fn run_worker(&self, runner: Arc<dyn Runner>, policy: WorkPolicy) -> BoxFuture<'static, Result<(), WorkerError>> {
+    async fn give_back_unbegun(&self, claims: &[Claim]) -> Result<(), DbError> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.0.db.begin().await?;
+        for claim in claims {
+            let now = self.stamp().now();
+            work::give_back(&mut tx, claim, now, GiveBack::NotTried, "the node stops").await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Waits, but not beyond the engine's stop.
+    async fn rest(&self, at_most: Duration) {
+        let _ = tokio::time::timeout(at_most, is_true(&self.0.stopping)).await;
+    }
+
+    fn run_worker(
+        &self,
+        runner: Arc<dyn Runner>,
+        policy: WorkPolicy,
+        hands: Hands,
+    ) -> BoxFuture<'static, Result<(), WorkerError>> {
         let places = Arc::new(Semaphore::new(policy.concurrency));
         let fetch = {
-            let (engine, runner, policy) = (self.clone(), runner.clone(), policy.clone());
-            move || engine.fetcher(runner.clone(), policy.clone(), places.clone())
+            let (engine, runner, policy, hands) = (self.clone(), runner.clone(), policy.clone(), hands.clone());
+            move || engine.fetcher(runner.clone(), policy.clone(), places.clone(), hands.clone())
         };
         let backend = match BackendBuilder::new()
             .database(())
@@ -96,10 +157,11 @@ impl Engine {
         let runner_name = runner.name();
         let engine = self.clone();
         let handler = move |held: Arc<Held>| {
-            let (engine, runner, policy) = (engine.clone(), runner.clone(), policy.clone());
+            let (engine, runner, policy, tasks) = (engine.clone(), runner.clone(), policy.clone(), hands.tasks.clone());
             async move {
                 // a task of its own: one slow document must not hold up the worker's other ones
-                let done = tokio::spawn(async move {
+                let done = tasks.spawn(async move {
+                    held.begun.store(true, Ordering::Relaxed);
                     let claim = held.claim.clone();
                     engine.perform(runner.as_ref(), &policy, claim).await;
                 });
@@ -122,12 +184,14 @@ impl Engine {
         runner: Arc<dyn Runner>,
         policy: WorkPolicy,
         places: Arc<Semaphore>,
+        hands: Hands,
     ) -> BoxStream<'static, Result<Option<Task<Arc<Held>>>, BoxDynError>> {
         struct State {
             engine: Engine,
             runner: Arc<dyn Runner>,
             policy: WorkPolicy,
             places: Arc<Semaphore>,
+            hands: Hands,
             taken: VecDeque<Held>,
             wake: watch::Receiver<u64>,
         }
@@ -137,6 +201,7 @@ impl Engine {
             runner,
             policy,
             places,
+            hands,
             taken: VecDeque::new(),
         };
         futures::stream::unfold(state, |mut state| async move {
@@ -154,7 +219,11 @@ impl Engine {
                 while let Ok(more) = state.places.clone().try_acquire_owned() {
                     free.push(more);
                 }
-                match state.engine.take(state.runner.as_ref(), &state.policy, free).await {
+                // a task of its own: a claim that has begun is heard to its end, also when we are dropped meanwhile
+                let (engine, runner, policy) = (state.engine.clone(), state.runner.clone(), state.policy.clone());
+                let (hands, tasks) = (state.hands.clone(), &state.hands.tasks);
+                let taking = tasks.spawn(async move { engine.take(runner.as_ref(), &policy, free, &hands).await });
+                match taking.await.unwrap_or(Err(PAUSE)) {
                     Ok(taken) if taken.is_empty() => wait(&mut state.wake, IDLE).await,
                     Ok(taken) => state.taken = taken,
                     Err(wait_for) => wait(&mut state.wake, wait_for).await,
@@ -170,6 +239,7 @@ impl Engine {
         runner: &dyn Runner,
         policy: &WorkPolicy,
         places: Vec<OwnedSemaphorePermit>,
+        hands: &Hands,
     ) -> Result<VecDeque<Held>, Duration> {
         if runner.gate().await.is_err() {
             return Err(PAUSE);
@@ -177,7 +247,9 @@ impl Engine {
         let limit = i64::try_from(places.len()).unwrap_or(1);
         match self.claim(runner.name(), policy, limit).await {
             Ok(claims) => {
-                Ok(claims.into_iter().zip(places).map(|(claim, place)| Held { claim, _place: place }).collect())
+                let held =
+                    |(claim, place)| Held { claim, begun: AtomicBool::new(false), hands: hands.clone(), _place: place };
+                Ok(claims.into_iter().zip(places).map(held).collect())
             }
             Err(error) => {
                 tracing::warn!(stage = runner.name(), error = %error, "could not look for work");
@@ -186,38 +258,36 @@ impl Engine {
         }
     }
 
-    /// Seals events and has them read, as they come.
-    async fn run_events(&self) {
+    /// Seals events as they come.
+    async fn run_sequencer(&self) {
         let mut wake = self.0.wake.subscribe();
         while !*self.0.stopping.borrow() {
             wake.borrow_and_update();
-            match self.events_once().await {
-                Ok(true) => {}
-                Ok(false) => wait(&mut wake, IDLE).await,
+            match self.0.sequencer.seal(&self.0.db, self.stamp()).await {
+                Ok(0) => wait(&mut wake, IDLE).await,
+                Ok(_) => self.wake(),
                 Err(error) => {
-                    tracing::warn!(error = %error, "could not seal or read events");
-                    tokio::time::sleep(PAUSE).await;
+                    tracing::warn!(error = %error, "could not seal events");
+                    self.rest(PAUSE).await;
                 }
             }
         }
-        // what was committed on the way out is sealed, too
-        if let Err(error) = self.0.sequencer.seal(&self.0.db, self.stamp()).await {
-            tracing::warn!(error = %error, "could not seal the last events");
-        }
-        if let Err(error) = self.0.sequencer.release(&self.0.db).await {
-            tracing::warn!(error = %error, "could not give the sequencer's lease back");
-        }
     }
 
-    async fn events_once(&self) -> Result<bool, DbError> {
-        let mut did = self.0.sequencer.seal(&self.0.db, self.stamp()).await? > 0;
-        for reader in &self.0.readers {
-            if read_some(&self.0.db, self.stamp(), reader.as_ref()).await? {
-                did = true;
-                self.wake();
+    /// Has a reader read on as events are sealed. Each has a task of its own: one that fails waits alone.
+    async fn run_reader(&self, reader: Arc<dyn Reader>) {
+        let mut wake = self.0.wake.subscribe();
+        while !*self.0.stopping.borrow() {
+            wake.borrow_and_update();
+            match read_some(&self.0.db, self.stamp(), reader.as_ref()).await {
+                Ok(true) => self.wake(),
+                Ok(false) => wait(&mut wake, IDLE).await,
+                Err(error) => {
+                    tracing::warn!(reader = reader.name(), error = %error, "could not read events");
+                    self.rest(PAUSE).await;
+                }
             }
         }
-        Ok(did)
     }
 }
 
