@@ -13,11 +13,12 @@ pub mod stage;
 pub mod workers;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use crate::db::work::{Claim, GiveBack};
 use crate::db::{self, Db, DbError, Stamp};
@@ -48,6 +49,10 @@ struct Shared {
     stopping: watch::Sender<bool>,
     /// True once the grace for running work is over: what still runs is given back.
     overdue: watch::Sender<bool>,
+    /// What the workers have begun: a node ends after it.
+    performing: TaskTracker,
+    /// What they had taken when they ended, without having begun it.
+    unbegun: Mutex<Vec<Claim>>,
 }
 
 /// What an engine is made of.
@@ -95,6 +100,8 @@ impl Engine {
             wake: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
             overdue: watch::Sender::new(false),
+            performing: TaskTracker::new(),
+            unbegun: Mutex::new(Vec::new()),
         })))
     }
 

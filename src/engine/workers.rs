@@ -4,7 +4,7 @@
 //! means, and what ends it, is [`super::Engine::perform`]'s, the same for tests.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apalis_core::backend::custom::BackendBuilder;
@@ -23,7 +23,7 @@ use super::readers::read_some;
 use super::stage::Runner;
 use super::{Engine, PAUSE, is_true};
 use crate::db::DbError;
-use crate::db::work::Claim;
+use crate::db::work::{self, Claim, GiveBack};
 
 /// How long an idle worker waits for a wake-up before it looks by itself: work of other nodes wakes nobody here.
 const IDLE: Duration = Duration::from_millis(500);
@@ -32,8 +32,25 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// A claim with the place it was taken for.
 struct Held {
-    claim: Claim,
+    /// Taken out when the work begins.
+    claim: Mutex<Option<Claim>>,
+    engine: Engine,
     _place: OwnedSemaphorePermit,
+}
+
+impl Held {
+    fn begin(&self) -> Option<Claim> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Held {
+    /// What was taken and never begun, because the worker ended in between, is to be given back.
+    fn drop(&mut self) {
+        if let Some(claim) = self.begin() {
+            self.engine.0.unbegun.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
+        }
+    }
 }
 
 impl Engine {
@@ -59,7 +76,31 @@ impl Engine {
                 tracing::error!(error = %error, "a worker ended by a fault of the program");
             }
         }
+        // apalis lets go of what it has begun when it ends; we don't
+        self.0.performing.close();
+        self.0.performing.wait().await;
         tasks.abort_all();
+        self.give_back_unbegun().await;
+        // what was committed on the way out is sealed, too
+        if let Err(error) = self.0.sequencer.seal(&self.0.db, self.stamp()).await {
+            tracing::warn!(error = %error, "could not seal the last events");
+        }
+    }
+
+    async fn give_back_unbegun(&self) {
+        let claims = std::mem::take(&mut *self.0.unbegun.lock().unwrap_or_else(PoisonError::into_inner));
+        for claim in claims {
+            if let Err(error) = self.give_back(&claim).await {
+                tracing::warn!(error = %error, "could not give work back; its lease runs out");
+            }
+        }
+    }
+
+    async fn give_back(&self, claim: &Claim) -> Result<(), DbError> {
+        let stamp = self.stamp();
+        let mut tx = self.0.db.begin().await?;
+        work::give_back(&mut tx, claim, stamp.now(), GiveBack::NotTried, "the node stops").await?;
+        Ok(tx.commit().await?)
     }
 
     /// Asks [`Engine::run`] to end.
@@ -74,6 +115,7 @@ impl Engine {
                 tracing::warn!(stage = runner.name(), error = %error, "worker ended; it is started again");
                 tokio::time::sleep(PAUSE).await;
             }
+            self.give_back_unbegun().await;
         }
     }
 
@@ -99,9 +141,10 @@ impl Engine {
             let (engine, runner, policy) = (engine.clone(), runner.clone(), policy.clone());
             async move {
                 // a task of its own: one slow document must not hold up the worker's other ones
-                let done = tokio::spawn(async move {
-                    let claim = held.claim.clone();
-                    engine.perform(runner.as_ref(), &policy, claim).await;
+                let done = engine.clone().0.performing.spawn(async move {
+                    if let Some(claim) = held.begin() {
+                        engine.perform(runner.as_ref(), &policy, claim).await;
+                    }
                 });
                 if let Err(error) = done.await {
                     tracing::error!(error = %error, "work ended by a fault of the program; its lease runs out");
@@ -154,7 +197,11 @@ impl Engine {
                 while let Ok(more) = state.places.clone().try_acquire_owned() {
                     free.push(more);
                 }
-                match state.engine.take(state.runner.as_ref(), &state.policy, free).await {
+                // a task of its own: the worker may be dropped at any await, and what was claimed then with it
+                let (engine, runner, policy) = (state.engine.clone(), state.runner.clone(), state.policy.clone());
+                let taking =
+                    state.engine.0.performing.spawn(async move { engine.take(runner.as_ref(), &policy, free).await });
+                match taking.await.unwrap_or(Err(PAUSE)) {
                     Ok(taken) if taken.is_empty() => wait(&mut state.wake, IDLE).await,
                     Ok(taken) => state.taken = taken,
                     Err(wait_for) => wait(&mut state.wake, wait_for).await,
@@ -177,7 +224,9 @@ impl Engine {
         let limit = i64::try_from(places.len()).unwrap_or(1);
         match self.claim(runner.name(), policy, limit).await {
             Ok(claims) => {
-                Ok(claims.into_iter().zip(places).map(|(claim, place)| Held { claim, _place: place }).collect())
+                let held =
+                    |(claim, place)| Held { claim: Mutex::new(Some(claim)), engine: self.clone(), _place: place };
+                Ok(claims.into_iter().zip(places).map(held).collect())
             }
             Err(error) => {
                 tracing::warn!(stage = runner.name(), error = %error, "could not look for work");
@@ -199,10 +248,6 @@ impl Engine {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-        }
-        // what was committed on the way out is sealed, too
-        if let Err(error) = self.0.sequencer.seal(&self.0.db, self.stamp()).await {
-            tracing::warn!(error = %error, "could not seal the last events");
         }
     }
 
