@@ -44,7 +44,7 @@ fn eight_of_the_largest_uploads_at_once_pass_through_little_memory() {
             assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
         }
         let received = peak_kb(server.pid());
-        assert_eq!(super::sender::client().post(format!("{at}/submit")).send().await.unwrap().status(), 202);
+        // judged and stored, too; they are not sent, so nothing is matched
         site.until_done().await;
         let done = peak_kb(server.pid());
         println!("idle {idle} kB, received {received} kB, done {done} kB");
