@@ -89,6 +89,7 @@ impl Intake {
     {
         let stamp = Stamp { ctx: &self.ctx, actor: arriving.actor };
         let (document, limit_bytes) = self.admit(stamp, &arriving).await?;
+        let begun = Begun::new(self, &arriving, &document);
         let taken = self.take_bytes(&document, &arriving, limit_bytes, body).await;
         let result = match taken {
             Ok((size_bytes, sha256, version)) => self
@@ -100,6 +101,7 @@ impl Intake {
         if let Err(error) = &result {
             self.refuse(stamp, &document, error).await;
         }
+        begun.end();
         result
     }
 
@@ -212,6 +214,35 @@ impl Intake {
         if let Err(error) = ended.await {
             tracing::warn!(document = %id, error = %error, "could not end the row of a file that did not arrive");
         }
+    }
+}
+
+/// A file that began to come. Dropped before its end (its client went away, and the server with it the request),
+/// it ends the file's row, so that the name and the place are free at once and not when a reconciler looks.
+struct Begun(Option<(Intake, DocumentId, String)>);
+
+impl Begun {
+    fn new(intake: &Intake, arriving: &Arriving<'_>, document: &DocumentId) -> Self {
+        Self(Some((intake.clone(), document.clone(), arriving.actor.to_owned())))
+    }
+
+    /// It came to its end.
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending: the reconciler does it later.
+        let (Some((intake, document, actor)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        runtime.spawn(async move {
+            let stamp = Stamp { ctx: &intake.ctx, actor: &actor };
+            intake.refuse(stamp, &document, &ReceiveError::Broken).await;
+        });
     }
 }
 
