@@ -1,6 +1,7 @@
 //! The intake journey, end to end, in a world of real components.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+mod cases;
 mod receive;
 mod reconcile;
 
