@@ -1,6 +1,7 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
 mod hostile;
+mod http;
 mod journey;
 mod made;
 mod objects;
