@@ -3,8 +3,12 @@
 
 mod cases;
 mod loads;
+mod matching;
+mod privacy;
 mod receive;
 mod reconcile;
+mod scanning;
+mod virus;
 
 use std::path::PathBuf;
 use std::time::Duration;
