@@ -1,5 +1,6 @@
 //! Puts the parts together from the settings: the one place that knows all of them.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +46,16 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Another process runs as this node on this data directory.
+    #[error(
+        "another lettercase runs on {dir} as {node}: end it, or give this one a data directory or a node name of its own"
+    )]
+    Taken {
+        /// The data directory.
+        dir: PathBuf,
+        /// The node's name.
+        node: String,
+    },
     /// The audit key's file does not hold a key.
     #[error("{0} must hold 64 hexadecimal digits, the key of the audit chain")]
     AuditKey(PathBuf),
@@ -63,6 +74,8 @@ pub struct App {
     pub audit_key: AuditKey,
     /// The hash of the plan this node runs.
     pub plan_hash: String,
+    /// Held as long as this process is the node; the system lets go of it however the process ends.
+    _lock: Option<Arc<File>>,
 }
 
 /// The database, opened and brought up where it is this node's own.
@@ -94,6 +107,10 @@ pub async fn open_scanner(settings: &Settings, plan: &IntakePlan) -> Result<Scan
         ScannerUse::Managed => {
             let mut options = ManagedOptions { clamd: settings.scanner.clamd.clone(), ..ManagedOptions::default() };
             options.search.splice(0..0, settings.scanner.search.iter().cloned());
+            if cfg!(debug_assertions) {
+                // a development build finds what `make deps` unpacked, also without its PATH
+                options.search.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin"));
+            }
             if let Some(directories) = &settings.scanner.signature_directories {
                 options.signature_directories.clone_from(directories);
             }
@@ -117,9 +134,12 @@ impl App {
     /// See [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
+        let lock = Arc::new(lock_node(&settings)?);
         let db = open_db(&settings).await?;
         let scanner = open_scanner(&settings, &loaded.plan).await?;
-        Self::assemble(settings, loaded.plan, loaded.hash, db, scanner, Context::system(), own_exe()?).await
+        let app =
+            Self::assemble(settings, loaded.plan, loaded.hash, db, scanner, Context::system(), own_exe()?).await?;
+        Ok(Self { _lock: Some(lock), ..app })
     }
 
     /// Puts the parts together from a database, a scanner and a context of the caller's; `exe` is this
@@ -164,10 +184,11 @@ impl App {
             chains: stages::chains(&intake),
             policies,
             readers: vec![Arc::new(Cases)],
-            sequencer: Sequencer::new(audit_key.clone(), objects, ctx.new_id()),
+            // By its name: after a crash the node goes on sealing at once, with the lease it still has.
+            sequencer: Sequencer::new(audit_key.clone(), objects, settings.node.clone()),
             ctx,
         })?;
-        Ok(Self { settings: Arc::new(settings), intake, engine, audit_key, plan_hash })
+        Ok(Self { settings: Arc::new(settings), intake, engine, audit_key, plan_hash, _lock: None })
     }
 
     /// Verifies the chain of events against the head kept outside the database.
@@ -230,6 +251,26 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// Takes the node's place on its data directory: a second process would empty the spool under the first.
+fn lock_node(settings: &Settings) -> Result<File, StartError> {
+    let dir = settings.data_dir.join("spool");
+    make_dir(&settings.data_dir)?;
+    make_dir(&dir)?;
+    let path = dir.join(format!("{}.lock", settings.node));
+    let file = File::create(&path).map_err(|source| StartError::Disk {
+        doing: "make the lock file",
+        path: path.clone(),
+        source,
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(StartError::Taken { dir: settings.data_dir.clone(), node: settings.node.clone() })
+        }
+        Err(TryLockError::Error(source)) => Err(StartError::Disk { doing: "lock", path, source }),
+    }
 }
 
 fn make_dir(path: &Path) -> Result<(), StartError> {

@@ -1,5 +1,7 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
+mod cli;
+mod crash;
 mod hostile;
 mod http;
 mod journey;
@@ -7,3 +9,4 @@ mod made;
 mod objects;
 mod scanner;
 mod support;
+mod tidy;

@@ -100,9 +100,12 @@ async fn open(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Res
     let case_number = new_case_number(stamp.ctx.random_bits())?;
     let status = CaseStatus::Reconsideration(ReconsiderationStatus::Received);
     if case_files::open_reconsideration(conn, stamp, &submission.brand, (&id, &case_number), &claim, status).await? {
-        Ok(CaseAnswer { case_id: Some(id), answer: "opened".into() })
-    } else {
-        none("a reconsideration is open for this claim (REC-03)")
+        return Ok(CaseAnswer { case_id: Some(id), answer: "opened".into() });
+    }
+    // What is sent for a claim whose reconsideration is open belongs to that one; no second one is opened.
+    match case_files::open_reconsideration_of(conn, &submission.brand, number).await? {
+        Some(open) => Ok(CaseAnswer { case_id: Some(open.id), answer: "joined".into() }),
+        None => none("a reconsideration was open for this claim a moment ago (REC-03)"),
     }
 }
 

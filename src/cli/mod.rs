@@ -277,7 +277,6 @@ fn code<T: std::str::FromStr<Err = UnknownCode>>(text: &str) -> Result<T, String
 }
 
 /// The environment as it is at the start.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }

@@ -1,7 +1,6 @@
 //! Nodes: `serve`, `work`, and the one that `submit --data`, `demo` and `bench` run within themselves.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -99,13 +98,12 @@ fn metrics_handle() -> Option<PrometheusHandle> {
 }
 
 async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
-    let token = Arc::<str>::from(app.intake.ctx.new_id());
     loop {
         let pause = tokio::time::timeout(app.intake.reconcile_every(), stopping.wait_for(|stop| *stop));
         if pause.await.is_ok() {
             return;
         }
-        match app.intake.reconcile(&token).await {
+        match app.intake.reconcile(&app.settings.node).await {
             Ok(mended) if mended != Default::default() => tracing::info!(?mended, "reconciled"),
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "could not reconcile"),

@@ -154,6 +154,26 @@ pub async fn open_reconsideration(
     Ok(true)
 }
 
+/// The reconsideration that is open for a claim; REC-03 lets there be one at most.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open_reconsideration_of(
+    conn: &mut Conn,
+    brand: &Brand,
+    claim: &ClaimNumber,
+) -> Result<Option<CaseFile>, DbError> {
+    let row = sqlx::query(
+        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, version FROM case_file
+         WHERE brand = $1 AND claim_number = $2 AND kind = 'reconsideration' AND closed_at IS NULL",
+    )
+    .bind(brand.as_str())
+    .bind(claim.as_str())
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// Changes a case's status; a final one closes it.
 ///
 /// # Errors

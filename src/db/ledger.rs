@@ -127,10 +127,10 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     states.extend(SubmissionState::ALL.iter().map(|s| (Kind::Submission, s.to_string())));
     // A state that the program does not know is counted, too: it must not be there.
     for (what, kind, state) in figures.keys() {
-        if let (false, Ok(kind)) = (state.is_empty() || what == "receipts", kind.parse::<Kind>()) {
-            if !states.contains(&(kind, state.clone())) {
-                states.push((kind, state.clone()));
-            }
+        if let (false, Ok(kind)) = (state.is_empty() || what == "receipts", kind.parse::<Kind>())
+            && !states.contains(&(kind, state.clone()))
+        {
+            states.push((kind, state.clone()));
         }
     }
     let lines: Vec<Line> = states

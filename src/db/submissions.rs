@@ -189,7 +189,7 @@ async fn tell(conn: &mut Conn, stamp: Stamp<'_>, of: &Submission, state: Submiss
 pub struct CaseAnswer {
     /// The case it named or opened.
     pub case_id: Option<CaseId>,
-    /// How: `opened`, `named`, `none`, or why no case could be opened.
+    /// How: `opened`, `joined` (an open one), `named`, or why there is none.
     pub answer: String,
 }
 

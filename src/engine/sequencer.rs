@@ -41,6 +41,7 @@ pub struct Head {
 
 /// The most events in one batch.
 const BATCH: i64 = 500;
+const LEASE_NAME: &str = "sequencer";
 /// How long the sequencer's lease runs.
 const LEASE: Duration = Duration::from_secs(10);
 /// How far apart two writings of the head are at least.
@@ -85,11 +86,21 @@ impl Sequencer {
         Ok(sealed)
     }
 
+    /// Gives the lease back, so that another node need not wait for its end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn release(&self, db: &Db) -> Result<(), DbError> {
+        let mut tx = db.begin().await?;
+        leases::release(&mut tx, LEASE_NAME, &self.token).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn seal_batch(&self, db: &Db, stamp: Stamp<'_>) -> Result<usize, DbError> {
         let mut tx = db.begin().await?;
         let until = stamp.now().saturating_add(i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX));
         // The lease's row is locked until commit, so even two nodes that both believe in their lease seal in turn.
-        if !leases::take(&mut tx, stamp, "sequencer", &self.token, until).await? {
+        if !leases::take(&mut tx, stamp, LEASE_NAME, &self.token, until).await? {
             return Ok(0);
         }
         let last = events::last_seal(&mut tx).await?;

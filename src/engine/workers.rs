@@ -204,6 +204,9 @@ impl Engine {
         if let Err(error) = self.0.sequencer.seal(&self.0.db, self.stamp()).await {
             tracing::warn!(error = %error, "could not seal the last events");
         }
+        if let Err(error) = self.0.sequencer.release(&self.0.db).await {
+            tracing::warn!(error = %error, "could not give the sequencer's lease back");
+        }
     }
 
     async fn events_once(&self) -> Result<bool, DbError> {

@@ -192,7 +192,7 @@ fn csv_rows<R: Read + Send + 'static>(
     if head.iter().all(str::is_empty) {
         return Err(LoadError::Csv("its first line must hold the field names".into()));
     }
-    Ok(reader.into_records().filter_map(move |row| match row {
+    Ok(reader.into_records().map(move |row| match row {
         Ok(row) => {
             let line = row.position().map_or(0, csv::Position::line);
             // an empty cell is an absent field, so that CSV and JSON mean the same
@@ -203,12 +203,12 @@ fn csv_rows<R: Read + Send + 'static>(
                 .map(|(name, value)| (name.to_owned(), json!(value)))
                 .collect();
             let bytes = serde_json::Value::Object(fields).to_string().into_bytes();
-            Some(Ok((line, parse(kind, |k| from_json(k, &bytes)))))
+            Ok((line, parse(kind, |k| from_json(k, &bytes))))
         }
-        Err(error) if error.is_io_error() => Some(Err(LoadError::Csv("it broke off".into()))),
+        Err(error) if error.is_io_error() => Err(LoadError::Csv("it broke off".into())),
         Err(error) => {
             let line = error.position().map_or(0, csv::Position::line);
-            Some(Ok((line, Err("the row has another number of fields than the head line, or is not UTF-8".into()))))
+            Ok((line, Err("the row has another number of fields than the head line, or is not UTF-8".into())))
         }
     }))
 }

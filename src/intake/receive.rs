@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::db::documents::{self, Change, NewDocument};
 use crate::db::{DbError, Stamp, submissions, work};
+use crate::engine::stage::stop_at;
 use crate::intake::plan::ReceivePolicy;
 use crate::intake::{Intake, stages};
 use crate::model::document::{Channel, DocumentState, FileName};
@@ -88,9 +89,17 @@ impl Intake {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
         let stamp = Stamp { ctx: &self.ctx, actor: arriving.actor };
-        let (document, limit_bytes) = self.admit(stamp, &arriving).await?;
+        let document: DocumentId =
+            self.ctx.new_id().parse().map_err(|_| ReceiveError::Db(DbError::Unreadable { column: "id" }))?;
         let begun = Begun::new(self, &arriving, &document);
-        let taken = self.take_bytes(&document, &arriving, limit_bytes, body).await;
+        let (limit_bytes, spooled) = match self.admit(stamp, &arriving, &document).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                begun.end();
+                return Err(error);
+            }
+        };
+        let taken = self.take_bytes(&document, &arriving, spooled, limit_bytes, body).await;
         let result = match taken {
             Ok((size_bytes, sha256, version)) => self
                 .accept(stamp, &arriving, &document, (size_bytes, sha256.clone(), version))
@@ -106,14 +115,18 @@ impl Intake {
     }
 
     /// Makes the row, within the submission's limits, before a byte is read.
-    async fn admit(&self, stamp: Stamp<'_>, arriving: &Arriving<'_>) -> Result<(DocumentId, u64), ReceiveError> {
-        let id: DocumentId =
-            self.ctx.new_id().parse().map_err(|_| ReceiveError::Db(DbError::Unreadable { column: "id" }))?;
+    async fn admit(
+        &self,
+        stamp: Stamp<'_>,
+        arriving: &Arriving<'_>,
+        id: &DocumentId,
+    ) -> Result<(u64, SpoolFile), ReceiveError> {
         let mut tx = self.db.begin().await?;
         let submission = submissions::lock(&mut tx, arriving.submission).await?.ok_or(ReceiveError::NoSubmission)?;
         if submission.state != SubmissionState::Open {
             return Err(ReceiveError::Closed { state: submission.state });
         }
+        self.end_torn(&mut tx, stamp, arriving).await?;
         let limits = self.plan.limits.of(submission.kind);
         // a paper or fax document can't be refused for a limit of uploads (INT-21)
         let limited = submission.channel == Channel::Upload;
@@ -127,7 +140,7 @@ impl Intake {
             return Err(too_large(limits.file_bytes, Some(announced)));
         }
         let new = NewDocument {
-            id: &id,
+            id,
             brand: &submission.brand,
             submission_id: Some(arriving.submission),
             channel: submission.channel,
@@ -141,22 +154,42 @@ impl Intake {
                 "the submission has a file of this name already; rename it or take the other one away",
             ));
         }
+        // there before the row is: a row of this node without one is of an upload that nobody goes on with
+        let spooled = self.spool.create(id).await.map_err(ReceiveError::Spool)?;
         tx.commit().await.map_err(DbError::from)?;
         let limit = if limited { limits.file_bytes } else { self.plan.scan.max_file_bytes };
-        Ok((id, limit))
+        Ok((limit, spooled))
+    }
+
+    /// Ends an earlier upload of this name that a crash of this node cut off: without a spool file nobody is
+    /// writing it. So a sender who tries again is not told that the name is taken until the reconciler comes.
+    async fn end_torn(
+        &self,
+        conn: &mut crate::db::Conn,
+        stamp: Stamp<'_>,
+        arriving: &Arriving<'_>,
+    ) -> Result<(), DbError> {
+        let name = arriving.file_name.reading_key();
+        for document in documents::of_submission(conn, arriving.submission).await? {
+            let ours = document.state == DocumentState::Receiving && document.node == self.node;
+            if ours && document.file_name.reading_key() == name && !self.spool.path(&document.id).exists() {
+                end_unreceived(conn, stamp, &document.id, broken_off()).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn take_bytes<S, E>(
         &self,
         document: &DocumentId,
         arriving: &Arriving<'_>,
+        spooled: SpoolFile,
         limit_bytes: u64,
         body: S,
     ) -> Result<(u64, Sha256, Option<String>), ReceiveError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
-        let spooled = self.spool.create(document).await.map_err(ReceiveError::Spool)?;
         let spooled = read_body(spooled, body, limit_bytes, &self.plan.receive).await?;
         if arriving.announced_bytes.is_some_and(|announced| announced != spooled.size_bytes()) {
             return Err(ReceiveError::Broken);
@@ -184,16 +217,22 @@ impl Intake {
         id: &DocumentId,
         bytes: (u64, Sha256, Option<String>),
     ) -> Result<(), ReceiveError> {
+        stop_at("receive", "stored").await;
         let mut tx = self.db.begin().await?;
         let submission = submissions::lock(&mut tx, arriving.submission).await?.ok_or(ReceiveError::NoSubmission)?;
         if submission.state != SubmissionState::Open {
             return Err(ReceiveError::Closed { state: submission.state });
         }
         let document = documents::get(&mut tx, id).await?.ok_or(ReceiveError::NoSubmission)?;
+        if document.state != DocumentState::Receiving {
+            // given up meanwhile, as one that never would end
+            return Err(ReceiveError::Broken);
+        }
         let change = Change { bytes: Some(bytes), ..Change::default() };
         documents::transition(&mut tx, stamp, &document, DocumentState::Received, change).await?;
         work::put(&mut tx, stamp, id.as_str(), stages::FIRST).await?;
         tx.commit().await.map_err(DbError::from)?;
+        stop_at("receive", "accepted").await;
         metrics::counter!("lettercase_documents_received_total").increment(1);
         Ok(())
     }
@@ -204,7 +243,7 @@ impl Intake {
         self.spool.remove(id).await;
         let reason = match error {
             ReceiveError::Refused(reason) => reason.clone(),
-            _ => Reason::new(ReasonCode::Incomplete, "the file did not arrive whole; send it again"),
+            _ => broken_off(),
         };
         let ended = async {
             let mut tx = self.db.begin().await?;
@@ -298,6 +337,10 @@ where
 
 fn is_too_slow(elapsed: Duration, bytes: u64, policy: &ReceivePolicy) -> bool {
     elapsed > policy.grace() && bytes < policy.min_bytes_per_s.saturating_mul(elapsed.as_secs())
+}
+
+fn broken_off() -> Reason {
+    Reason::new(ReasonCode::Incomplete, "the file did not arrive whole; send it again")
 }
 
 fn refused(code: ReasonCode, message: impl Into<String>) -> ReceiveError {

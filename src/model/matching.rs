@@ -209,7 +209,7 @@ impl Weighed {
 #[derive(Debug, Clone)]
 pub enum Decision {
     /// It belongs to this case.
-    Matched(Weighed),
+    Matched(Box<Weighed>),
     /// A person chooses among these, best first; never empty.
     NeedsReview(Vec<Weighed>),
     /// No case is known that it could belong to.
@@ -239,7 +239,7 @@ pub fn decide(
     if let Some(place) = the_only_one(&weighed, sent_to) {
         let best = &weighed[place];
         if best.is_corroborated() && !best.is_contradicted() && best.millibits >= millibits(policy.accept_bits) {
-            return Decision::Matched(weighed.swap_remove(place));
+            return Decision::Matched(Box::new(weighed.swap_remove(place)));
         }
     }
     weighed.retain(|w| w.millibits >= millibits(policy.propose_bits) || w.is_named());

@@ -2,7 +2,7 @@
 //! that stands until it is moved. What a test leaves unfinished or out of balance fails it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of the world")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 pub mod postgres;
 

@@ -1,5 +1,7 @@
 //! Files of a submission: one by one as raw bodies, or several in one multipart.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::multipart::{MultipartError, MultipartRejection};
@@ -14,6 +16,9 @@ use super::{ACTOR, Api};
 use crate::http::errors::Problem;
 use crate::intake::receive::{Arriving, Receipt};
 use crate::model::document::FileName;
+
+/// How long the rest of a refused upload is read and thrown away.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// `PUT /v1/submissions/{id}/files/{name}`: the body is the file.
 pub async fn raw(
@@ -33,7 +38,14 @@ pub async fn raw(
         received_at: None,
         actor: ACTOR,
     };
-    let receipt = api.intake.receive(arriving, body.into_data_stream()).await?;
+    let mut chunks = body.into_data_stream();
+    let receipt = match api.intake.receive(arriving, &mut chunks).await {
+        Ok(receipt) => receipt,
+        Err(error) => {
+            drain(async move { while let Some(Ok(_)) = chunks.next().await {} });
+            return Err(error.into());
+        }
+    };
     api.engine.wake();
     Ok((StatusCode::CREATED, Json(receipt)))
 }
@@ -59,9 +71,14 @@ pub async fn multipart(
             received_at: None,
             actor: ACTOR,
         };
-        let receipt = api.intake.receive(arriving, part.map(|chunk| chunk).boxed()).await?;
+        match api.intake.receive(arriving, part.map(|chunk| chunk).boxed()).await {
+            Ok(receipt) => receipts.push(receipt),
+            Err(error) => {
+                drain(async move { while let Ok(Some(_)) = parts.next_field().await {} });
+                return Err(error.into());
+            }
+        }
         api.engine.wake();
-        receipts.push(receipt);
     }
     if receipts.is_empty() {
         return Err(Problem::new(
@@ -71,6 +88,12 @@ pub async fn multipart(
         ));
     }
     Ok((StatusCode::CREATED, Json(receipts)))
+}
+
+/// Reads on for a while what is still coming of a refused upload. A connection closed at once takes the answer
+/// with it: the sender, still writing, sees a broken pipe and not the reason.
+fn drain(rest: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(tokio::time::timeout(LINGER, rest));
 }
 
 fn file_name(raw: &str) -> Result<FileName, Problem> {

@@ -11,6 +11,7 @@ use crate::model::case::CaseKind;
 use crate::model::document::DocumentState;
 use crate::model::ids::{DocumentId, ReferenceNumber, SubmissionId};
 use crate::model::judgement::{FileType, Flag, Reason};
+use crate::model::matching::Evidence;
 use crate::model::submission::SubmissionState;
 
 /// A submission as its sender sees it.
@@ -51,6 +52,12 @@ pub struct DocumentView {
     pub reason: Option<Reason>,
     pub signature: Option<String>,
     pub case_number: Option<String>,
+    /// What the match rests on (INT-17).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+    /// Why it is not on a case, in a sentence, where it could be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The best proposals, where a person has to choose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<Proposal>,
@@ -67,7 +74,32 @@ pub struct Proposal {
     /// Sum of the evidence.
     pub bits: f64,
     /// What speaks for and against it.
-    pub evidence: serde_json::Value,
+    pub evidence: Vec<Evidence>,
+}
+
+impl Proposal {
+    fn of(candidate: case_files::Candidate) -> Self {
+        Self {
+            case_number: candidate.case_number.as_str().to_owned(),
+            #[expect(clippy::cast_precision_loss, reason = "sums of evidence are small")]
+            bits: candidate.millibits as f64 / 1000.0,
+            evidence: serde_json::from_str(&candidate.evidence).unwrap_or_default(),
+        }
+    }
+
+    /// The proposal in words, as an operator reads them.
+    fn in_words(&self) -> String {
+        let words = |agrees: bool| {
+            let mut fields: Vec<&str> =
+                self.evidence.iter().filter(|e| e.agrees == agrees).map(|e| e.field.as_str()).collect();
+            fields.dedup();
+            fields.join(", ")
+        };
+        match (words(true), words(false)) {
+            (agrees, against) if against.is_empty() => format!("{}: {agrees} agree", self.case_number),
+            (agrees, against) => format!("{}: {agrees} agree, {against} disagree", self.case_number),
+        }
+    }
 }
 
 /// Reads a submission with its documents.
@@ -131,9 +163,27 @@ pub async fn of_document(conn: &mut Conn, row: &Document) -> Result<DocumentView
         Some(id) => case_files::get(conn, id).await?,
         None => None,
     };
-    let proposals = match row.state {
-        DocumentState::NeedsReview => case_files::candidates(conn, row.id.as_str()).await?,
+    let candidates: Vec<Proposal> = match row.state {
+        DocumentState::NeedsReview | DocumentState::Matched => {
+            case_files::candidates(conn, row.id.as_str()).await?.into_iter().map(Proposal::of).collect()
+        }
         _ => Vec::new(),
+    };
+    let (evidence, proposals) = match row.state {
+        DocumentState::Matched => {
+            (candidates.into_iter().next().map(|best| best.evidence).unwrap_or_default(), Vec::new())
+        }
+        _ => (Vec::new(), candidates),
+    };
+    let why = match row.state {
+        DocumentState::NeedsReview => {
+            let possible: Vec<String> = proposals.iter().map(Proposal::in_words).collect();
+            Some(format!("a person has to choose; possible are {}", possible.join("; ")))
+        }
+        DocumentState::Unmatched => {
+            Some("nothing said by the sender or read on its pages leads to a known case".to_owned())
+        }
+        _ => None,
     };
     Ok(DocumentView {
         id: row.id.clone(),
@@ -146,15 +196,9 @@ pub async fn of_document(conn: &mut Conn, row: &Document) -> Result<DocumentView
         reason: row.reason.clone(),
         signature: row.signature.clone(),
         case_number: case.map(|c| c.case_number.as_str().to_owned()),
-        proposals: proposals
-            .into_iter()
-            .map(|p| Proposal {
-                case_number: p.case_number.as_str().to_owned(),
-                #[expect(clippy::cast_precision_loss, reason = "sums of evidence are small")]
-                bits: p.millibits as f64 / 1000.0,
-                evidence: serde_json::from_str(&p.evidence).unwrap_or_default(),
-            })
-            .collect(),
+        evidence,
+        why,
+        proposals,
         received_at: row.received_at,
         accepted_at: row.accepted_at,
         ended_at: row.ended_at,

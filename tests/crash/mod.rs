@@ -1,0 +1,16 @@
+//! Real processes, killed: whatever was promised is there after the restart, and took effect once.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod memory;
+mod places;
+mod receive;
+mod rounds;
+mod sender;
+pub(crate) mod site;
+mod terminate;

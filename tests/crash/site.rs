@@ -1,0 +1,332 @@
+//! An installation whose server is a process of its own, and what its database says in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use lettercase::app::verify_audit;
+use lettercase::db::{Db, Stamp, ledger};
+use lettercase::intake::load::{Form, load};
+use lettercase::intake::reconcile::compare_content;
+use lettercase::model::reference::ReferenceKind;
+use lettercase::outside::context::Context;
+use lettercase::outside::objects::{self, Place};
+use lettercase::settings::Settings;
+use sqlx::Row;
+use tokio::process::{Child, Command};
+
+use crate::support::{On, clamd_socket, postgres, tools};
+
+/// How long a process may take for anything it is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) port: u16,
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// A running `serve`.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    log: PathBuf,
+}
+
+impl Site {
+    /// A fresh installation with the samples' reference data, its scanner the tests' shared clamd.
+    pub(crate) async fn new(on: On) -> Self {
+        // The canaries are as large as the largest file: with small files they cost a start next to nothing.
+        let small = [("file_bytes", "1_048_576"), ("entry_bytes", "2_097_152"), ("max_file_bytes", "2_097_152")];
+        Self::with_plan(on, &plan(&small)).await
+    }
+
+    /// One with files as large as is shipped.
+    pub(crate) async fn for_large_files(on: On) -> Self {
+        Self::with_plan(on, &plan(&[])).await
+    }
+
+    async fn with_plan(on: On, plan: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("lettercase-crash-").tempdir().unwrap();
+        let data = dir.path().join("data");
+        let config = dir.path().join("config");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::write(config.join("intake.toml"), plan).unwrap();
+        let key = dir.path().join("audit.key");
+        std::fs::write(&key, "17".repeat(32)).unwrap();
+        let database = match on {
+            On::Sqlite => format!("sqlite:{}", data.join("lettercase.db").display()),
+            On::Postgres => postgres::new_database().await,
+        };
+        std::fs::create_dir_all(&data).unwrap();
+        let clamd = clamd_socket().await;
+        let environment = [
+            ("PATH", format!("{}:/usr/bin:/bin", tools().join("bin").display())),
+            ("LETTERCASE_DATA_DIR", data.display().to_string()),
+            ("LETTERCASE_DATABASE", database),
+            ("LETTERCASE_BRAND", "meridian".into()),
+            ("LETTERCASE_AUDIT_KEY_FILE", key.display().to_string()),
+            ("LETTERCASE_CONFIG_DIR", config.display().to_string()),
+            ("LETTERCASE_SCANNER__ALLOW_TEST_SIGNATURES", "true".into()),
+            ("LETTERCASE_SCANNER__RUN_BY", format!("{{ endpoints = [\"unix:{}\"] }}", clamd.display())),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+        let site = Self { dir, port: postgres::free_port(), environment };
+        let db = site.db().await;
+        db.migrate().await.unwrap();
+        let ctx = Context::system();
+        for kind in ReferenceKind::ALL {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("samples/reference/{kind}.ndjson"));
+            let file = std::fs::File::open(path).unwrap();
+            let stamp = Stamp { ctx: &ctx, actor: "test" };
+            assert_eq!(load(&db, stamp, *kind, Form::Ndjson, file).await.unwrap().rejected, 0);
+        }
+        db.close().await;
+        site
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::read(None, self.environment.clone(), None).unwrap()
+    }
+
+    pub(crate) async fn db(&self) -> Db {
+        Db::open(&self.environment["LETTERCASE_DATABASE"]).await.unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The program with this installation's environment and nothing else.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lettercase"));
+        command
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts `serve` and waits until it listens. `stop_at` is a fail point at which it will stand still.
+    pub(crate) async fn serve(&self, stop_at: Option<&str>) -> Server {
+        let log = self.dir.path().join(format!("log-{}", rand::random::<u32>()));
+        let mut command = self.command();
+        if let Some(place) = stop_at {
+            command.env("FAILPOINTS", format!("{place}=return"));
+        }
+        command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+        let mut server = Server { child: command.spawn().unwrap(), log };
+        server.until_logged("listening on").await;
+        server
+    }
+
+    /// Waits until nothing is left to do: no work but dead letters, every event sealed and read, incoming swept.
+    pub(crate) async fn until_done(&self) {
+        self.wait_until_done(0).await;
+    }
+
+    /// The same where one held document keeps its bytes in incoming.
+    pub(crate) async fn until_done_but_held(&self) {
+        self.wait_until_done(1).await;
+    }
+
+    async fn wait_until_done(&self, held: usize) {
+        let db = self.db().await;
+        let settings = self.settings();
+        let store = objects::open(&settings.objects_options()).await.unwrap();
+        let began = Instant::now();
+        let mut calm = 0;
+        while calm < 2 {
+            let open = {
+                let mut conn = db.read().await.unwrap();
+                let row = sqlx::query(
+                    "SELECT CAST((SELECT COUNT(*) FROM work WHERE state <> 'dead') AS BIGINT) AS work,
+                            CAST((SELECT COUNT(*) FROM event WHERE position IS NULL) AS BIGINT) AS unsealed,
+                            CAST((SELECT COALESCE(MAX(position), 0) FROM event)
+                               - (SELECT COALESCE(MAX(position), 0) FROM event_reader) AS BIGINT) AS unread,
+                            CAST((SELECT COUNT(*) FROM submission WHERE state = 'submitted') AS BIGINT) AS waiting",
+                )
+                .fetch_one(&mut *conn)
+                .await
+                .unwrap();
+                ["work", "unsealed", "unread", "waiting"].map(|column| row.get::<i64, _>(column))
+            };
+            let incoming = store.list(Place::Incoming, None, 100).await.unwrap().len();
+            calm = if open == [0; 4] && incoming == held { calm + 1 } else { 0 };
+            assert!(
+                began.elapsed() < PATIENCE,
+                "not done: [work, unsealed, unread, waiting] {open:?}, incoming {incoming}"
+            );
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        db.close().await;
+    }
+
+    /// What must hold whatever happened: the ledger balances, no object is without its row nor the other way
+    /// round, the audit chain is whole, nothing is dead, and each transition was posted once.
+    pub(crate) async fn assert_conserved(&self) {
+        let settings = self.settings();
+        let db = self.db().await;
+        {
+            let mut conn = db.read().await.unwrap();
+            let counted = ledger::count(&mut conn).await.unwrap();
+            assert_eq!(counted.difference, 0, "the ledger does not balance: {counted:#?}");
+            let count = async |conn: &mut lettercase::db::Conn, sql: &'static str| {
+                sqlx::query(sql).fetch_one(conn).await.unwrap().get::<i64, _>("n")
+            };
+            let doubled = count(
+                &mut conn,
+                "SELECT COUNT(*) AS n FROM (SELECT subject FROM posting
+                 GROUP BY kind, subject, from_state, to_state HAVING COUNT(*) > 1) AS twice",
+            );
+            assert_eq!(doubled.await, 0, "a transition was posted twice");
+            assert_eq!(count(&mut conn, "SELECT COUNT(*) AS n FROM work").await, 0, "work is left");
+        }
+        let store = objects::open(&settings.objects_options()).await.unwrap();
+        let places = compare_content(&db, store.as_ref()).await.unwrap();
+        assert!(places.values().all(|d| *d == (0, 0)), "content and objects differ: {places:?}");
+        assert!(store.list(Place::Incoming, None, 10).await.unwrap().is_empty(), "incoming is not swept");
+        db.close().await;
+        let report = verify_audit(&settings).await.unwrap();
+        assert_eq!((report.fault, report.waiting), (None, 0), "the audit chain is broken or unsealed");
+    }
+
+    /// Everything that became of the documents, without what differs from run to run: ids, instants, numbers.
+    /// Uploads that broke off are left out; they are asserted to be nothing but that.
+    pub(crate) async fn outcome(&self) -> BTreeSet<String> {
+        let db = self.db().await;
+        let mut told = BTreeSet::new();
+        {
+            let mut conn = db.read().await.unwrap();
+            let documents = sqlx::query(
+                "SELECT d.id AS id, d.file_name AS name, d.state AS state, COALESCE(d.file_type, '-') AS file_type,
+                        COALESCE(d.verdict, '-') AS verdict, COALESCE(d.signature, '-') AS signature,
+                        COALESCE(d.reason_code, '-') AS reason, COALESCE(c.claim_number, '-') AS claim,
+                        CAST((SELECT COUNT(*) FROM receipt r WHERE r.subject = d.id) AS BIGINT) AS receipts,
+                        CAST((SELECT COUNT(*) FROM match_candidate m WHERE m.document_id = d.id) AS BIGINT) AS candidates
+                 FROM document d LEFT JOIN case_file c ON c.id = d.case_id",
+            )
+            .fetch_all(&mut *conn)
+            .await
+            .unwrap();
+            for row in documents {
+                let text = |column: &str| row.get::<String, _>(column);
+                let number = |column: &str| row.get::<i64, _>(column);
+                let steps = steps(&mut conn, &text("id")).await;
+                if text("reason") == "incomplete" {
+                    assert_eq!((text("state").as_str(), number("receipts")), ("rejected", 0), "{steps}");
+                    continue;
+                }
+                let new = told.insert(format!(
+                    "document {}: {} {} {} {} {}, case of claim {}, receipts {}, candidates {}; {steps}",
+                    text("name"),
+                    text("state"),
+                    text("file_type"),
+                    text("verdict"),
+                    text("signature"),
+                    text("reason"),
+                    text("claim"),
+                    number("receipts"),
+                    number("candidates"),
+                ));
+                assert!(new, "{} is there twice", text("name"));
+            }
+            for row in sqlx::query("SELECT id, sender_reference AS name, state FROM submission")
+                .fetch_all(&mut *conn)
+                .await
+                .unwrap()
+            {
+                let steps = steps(&mut conn, &row.get::<String, _>("id")).await;
+                told.insert(format!(
+                    "submission {}: {}; {steps}",
+                    row.get::<String, _>("name"),
+                    row.get::<String, _>("state")
+                ));
+            }
+            let cases = "SELECT id, claim_number AS claim, status, CAST(version AS BIGINT) AS version FROM case_file WHERE origin = 'here'";
+            for row in sqlx::query(cases).fetch_all(&mut *conn).await.unwrap() {
+                let steps = steps(&mut conn, &row.get::<String, _>("id")).await;
+                let (claim, status, version): (String, String, i64) =
+                    (row.get("claim"), row.get("status"), row.get("version"));
+                assert!(
+                    told.insert(format!("case of {claim}: {status}, version {version}; {steps}")),
+                    "two cases of {claim}"
+                );
+            }
+            for row in sqlx::query("SELECT sha256, state FROM content").fetch_all(&mut *conn).await.unwrap() {
+                told.insert(format!("content {} {}", row.get::<String, _>("sha256"), row.get::<String, _>("state")));
+            }
+        }
+        db.close().await;
+        told
+    }
+}
+
+/// The postings and events of a subject, in order.
+async fn steps(conn: &mut lettercase::db::Conn, subject: &str) -> String {
+    let mut all = Vec::new();
+    for sql in [
+        "SELECT to_state AS step FROM posting WHERE subject = $1 ORDER BY at, id",
+        "SELECT type AS step FROM event WHERE subject = $1 ORDER BY position",
+    ] {
+        let rows = sqlx::query(sql).bind(subject).fetch_all(&mut *conn).await.unwrap();
+        all.push(rows.iter().map(|row| row.get::<String, _>("step")).collect::<Vec<_>>().join(" "));
+    }
+    all.join(" | ")
+}
+
+impl Server {
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the process says something.
+    pub(crate) async fn until_logged(&mut self, what: &str) {
+        let began = Instant::now();
+        while !self.log().contains(what) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the process ended ({status}) before it said {what:?}: {}", self.log());
+            }
+            assert!(began.elapsed() < PATIENCE, "the process did not say {what:?}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id().unwrap()).unwrap()
+    }
+
+    /// kill -9.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM, and how the process ended and what it said.
+    pub(crate) async fn terminate(mut self) -> (ExitStatus, String) {
+        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not end").unwrap();
+        (ended, self.log())
+    }
+}
+
+/// The plan that is shipped, with leases and sweeps that a test can wait for, and what a test changes.
+fn plan(changed: &[(&str, &str)]) -> String {
+    let quick = [
+        ("lease_s", "3"),
+        ("every_s", "1"),
+        ("orphan_after_s", "1"),
+        ("backoff_first_ms", "100"),
+        ("tries", "12"),
+        ("canary_interval_s", "3600"),
+    ];
+    let changed: BTreeMap<&str, &str> = quick.iter().chain(changed).copied().collect();
+    let line = |line: &str| {
+        let name = line.split(' ').next().unwrap_or_default();
+        changed.get(name).map_or_else(|| line.to_owned(), |value| format!("{name} = {value}"))
+    };
+    include_str!("../../pipelines/intake.toml").lines().map(line).collect::<Vec<_>>().join("\n")
+}
