@@ -4,6 +4,7 @@ mod cli;
 mod crash;
 mod engine;
 mod hostile;
+mod http;
 mod journey;
 mod made;
 mod objects;

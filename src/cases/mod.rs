@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use serde_json::json;
 
+use crate::db::case_files::CaseFile;
 use crate::db::submissions::{CaseAnswer, Submission};
 use crate::db::{Conn, DbError, Stamp, case_files, submissions, work};
 use crate::engine::readers::Reader;
@@ -58,7 +59,11 @@ async fn answer(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> R
         });
     }
     if let Some(reference) = &said.reference {
-        return Ok(earlier(conn, reference).await?.map_or_else(|| none("no case is known for the reference"), found));
+        return Ok(match earlier(conn, reference).await? {
+            Some(case) if case.brand == submission.brand && case.kind == submission.kind => found(case.id),
+            Some(case) if case.brand == submission.brand => none("the case of the reference is of another kind"),
+            _ => none("no case is known for the reference"),
+        });
     }
     match submission.kind {
         CaseKind::Reconsideration => open(conn, stamp, submission).await,
@@ -67,9 +72,11 @@ async fn answer(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> R
 }
 
 /// The case of an earlier submission.
-async fn earlier(conn: &mut Conn, reference: &ReferenceNumber) -> Result<Option<CaseId>, DbError> {
+async fn earlier(conn: &mut Conn, reference: &ReferenceNumber) -> Result<Option<CaseFile>, DbError> {
     let Some(id) = submissions::by_reference(conn, reference).await? else { return Ok(None) };
-    Ok(submissions::case_answer(conn, &id).await?.and_then(|answer| answer.case_id))
+    let answer = submissions::case_answer(conn, &id).await?;
+    let Some(case_id) = answer.and_then(|answer| answer.case_id) else { return Ok(None) };
+    case_files::get(conn, &case_id).await
 }
 
 /// Opens a bare reconsideration for the claim named. What else the sender said about it must fit: a case on

@@ -112,8 +112,8 @@ pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &NewDocument<'_>) ->
     .bind(new.brand.as_str())
     .bind(new.submission_id.map(SubmissionId::as_str))
     .bind(new.channel.as_str())
-    .bind(new.file_name.reveal())
-    .bind(new.file_name.reading_key())
+    .bind(without_nul(new.file_name.reveal()))
+    .bind(without_nul(&new.file_name.reading_key()))
     .bind(new.node)
     .bind(new.received_at.as_microsecond())
     .bind(stamp.now())
@@ -352,6 +352,17 @@ pub async fn carry(conn: &mut Conn, stamp: Stamp<'_>, document: &Document, to: &
     note(conn, stamp, document, EventType::DocumentCarried, payload).await
 }
 
+/// A sender's text as every database takes it: PostgreSQL has no NUL in a text. U+0001 leads an escape; what holds
+/// neither is stored as it is.
+fn without_nul(raw: &str) -> String {
+    raw.replace('\u{1}', "\u{1}1").replace('\0', "\u{1}0")
+}
+
+/// The text behind [`without_nul`].
+fn with_nul(stored: &str) -> String {
+    stored.replace("\u{1}0", "\0").replace("\u{1}1", "\u{1}")
+}
+
 fn read(row: &AnyRow) -> Result<Document, DbError> {
     let code: Option<ReasonCode> = opt_parsed(row, "reason_code")?;
     let message = opt_text(row, "reason")?;
@@ -362,7 +373,8 @@ fn read(row: &AnyRow) -> Result<Document, DbError> {
         submission_id: opt_parsed(row, "submission_id")?,
         state: parsed(row, "state")?,
         channel: parsed(row, "channel")?,
-        file_name: FileName::new(&text(row, "file_name")?).map_err(|_| DbError::Unreadable { column: "file_name" })?,
+        file_name: FileName::new(&with_nul(&text(row, "file_name")?))
+            .map_err(|_| DbError::Unreadable { column: "file_name" })?,
         size_bytes: opt_number(row, "size_bytes")?.and_then(|n| u64::try_from(n).ok()),
         sha256: opt_parsed(row, "sha256")?,
         incoming_version: opt_text(row, "incoming_version")?,
@@ -382,4 +394,17 @@ fn read(row: &AnyRow) -> Result<Document, DbError> {
         ended_at: opt_instant(row, "ended_at")?,
         version: number(row, "version")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_comes_back_as_it_was_sent_whatever_it_holds() {
+        for name in ["a.pdf", "a\0.pdf", "\u{1}0", "\u{1}1\0\u{1}", "\0\0\u{1}\u{1}0"] {
+            assert!(!without_nul(name).contains('\0'), "{name:?}");
+            assert_eq!(with_nul(&without_nul(name)), name);
+        }
+    }
 }

@@ -89,7 +89,16 @@ impl Intake {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
         let stamp = Stamp { ctx: &self.ctx, actor: arriving.actor };
-        let (document, limit_bytes, spooled) = self.admit(stamp, &arriving).await?;
+        let document: DocumentId =
+            self.ctx.new_id().parse().map_err(|_| ReceiveError::Db(DbError::Unreadable { column: "id" }))?;
+        let begun = Begun::new(self, &arriving, &document);
+        let (limit_bytes, spooled) = match self.admit(stamp, &arriving, &document).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                begun.end();
+                return Err(error);
+            }
+        };
         let taken = self.take_bytes(&document, &arriving, spooled, limit_bytes, body).await;
         let result = match taken {
             Ok((size_bytes, sha256, version)) => self
@@ -101,6 +110,7 @@ impl Intake {
         if let Err(error) = &result {
             self.refuse(stamp, &document, error).await;
         }
+        begun.end();
         result
     }
 
@@ -109,9 +119,8 @@ impl Intake {
         &self,
         stamp: Stamp<'_>,
         arriving: &Arriving<'_>,
-    ) -> Result<(DocumentId, u64, SpoolFile), ReceiveError> {
-        let id: DocumentId =
-            self.ctx.new_id().parse().map_err(|_| ReceiveError::Db(DbError::Unreadable { column: "id" }))?;
+        id: &DocumentId,
+    ) -> Result<(u64, SpoolFile), ReceiveError> {
         let mut tx = self.db.begin().await?;
         let submission = submissions::lock(&mut tx, arriving.submission).await?.ok_or(ReceiveError::NoSubmission)?;
         if submission.state != SubmissionState::Open {
@@ -131,7 +140,7 @@ impl Intake {
             return Err(too_large(limits.file_bytes, Some(announced)));
         }
         let new = NewDocument {
-            id: &id,
+            id,
             brand: &submission.brand,
             submission_id: Some(arriving.submission),
             channel: submission.channel,
@@ -146,10 +155,10 @@ impl Intake {
             ));
         }
         // there before the row is: a row of this node without one is of an upload that nobody goes on with
-        let spooled = self.spool.create(&id).await.map_err(ReceiveError::Spool)?;
+        let spooled = self.spool.create(id).await.map_err(ReceiveError::Spool)?;
         tx.commit().await.map_err(DbError::from)?;
         let limit = if limited { limits.file_bytes } else { self.plan.scan.max_file_bytes };
-        Ok((id, limit, spooled))
+        Ok((limit, spooled))
     }
 
     /// Ends an earlier upload of this name that a crash of this node cut off: without a spool file nobody is
@@ -244,6 +253,35 @@ impl Intake {
         if let Err(error) = ended.await {
             tracing::warn!(document = %id, error = %error, "could not end the row of a file that did not arrive");
         }
+    }
+}
+
+/// A file that began to come. Dropped before its end (its client went away, and the server with it the request),
+/// it ends the file's row, so that the name and the place are free at once and not when a reconciler looks.
+struct Begun(Option<(Intake, DocumentId, String)>);
+
+impl Begun {
+    fn new(intake: &Intake, arriving: &Arriving<'_>, document: &DocumentId) -> Self {
+        Self(Some((intake.clone(), document.clone(), arriving.actor.to_owned())))
+    }
+
+    /// It came to its end.
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending: the reconciler does it later.
+        let (Some((intake, document, actor)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        runtime.spawn(async move {
+            let stamp = Stamp { ctx: &intake.ctx, actor: &actor };
+            intake.refuse(stamp, &document, &ReceiveError::Broken).await;
+        });
     }
 }
 

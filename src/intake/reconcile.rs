@@ -13,12 +13,12 @@ use crate::engine::stage::StageError;
 use crate::intake::Intake;
 use crate::intake::receive::end_unreceived;
 use crate::intake::stages::store::bar_documents;
-use crate::intake::stages::{FIRST, RESCAN};
+use crate::intake::stages::{FIRST, RESCAN, Sniffed};
 use crate::model::document::DocumentState;
 use crate::model::ids::DocumentId;
 use crate::model::judgement::{Reason, ReasonCode};
 use crate::outside::objects::{ObjectKey, Objects, Place, Tag};
-use crate::outside::scanner::Verdict;
+use crate::outside::scanner::{Scanned, Verdict};
 
 /// What one look mended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -173,17 +173,21 @@ impl Intake {
     async fn rescan_content(&self, stamp: Stamp<'_>, content: &Content) -> Result<bool, StageError> {
         let Content { brand, sha256, size_bytes, .. } = content;
         let file = self.content_of(brand, sha256, content.version_id.as_deref()).await?;
-        let scanned = self.scanner.scan(self.ctx.now(), file, 0, *size_bytes).await;
-        let Some(by) = scanned.by else {
-            return Err(StageError::Retry { why: "no scanner".into() });
+        let version = self
+            .scanner
+            .ready(self.ctx.now())
+            .await
+            .map_err(|not_ready| StageError::Pause { why: not_ready.to_string() })?;
+        // With what is embedded in it, as when it came.
+        let judged = match self.use_of(content).await? {
+            Some(document) => self.scan_all(&file, &document, version).await?,
+            None => judgement(self.scanner.scan(self.ctx.now(), file, 0, *size_bytes).await),
         };
-        let signature = match scanned.verdict {
-            Verdict::Clean => None,
-            Verdict::Infected { signature } => Some(signature),
-            // it was judged by older signatures; that this one can't is told, and tried again
-            Verdict::Unscannable { why } | Verdict::NotRun { why } => return Err(StageError::Retry { why }),
-        };
-        let judged = Judged { signature, engine: by.engine, signatures: by.signatures };
+        // it was judged by older signatures; that these can't is told, and tried again
+        let judged = judged.map_err(|scanned| match scanned.verdict {
+            Verdict::Unscannable { why } | Verdict::NotRun { why } => StageError::Retry { why },
+            _ => StageError::Retry { why: "no scanner".into() },
+        })?;
         if judged.signature.is_none() {
             let mut tx = self.db.begin().await?;
             contents::set_rescanned(&mut tx, stamp, content, &judged).await?;
@@ -210,6 +214,15 @@ impl Intake {
 }
 
 impl Intake {
+    /// A document of these bytes, whose type and name tell how they are read.
+    async fn use_of(&self, content: &Content) -> Result<Option<Sniffed>, DbError> {
+        let mut conn = self.db.read().await?;
+        let documents = documents::of_content(&mut conn, &content.brand, &content.sha256).await?;
+        let (sha256, size_bytes) = (content.sha256.clone(), content.size_bytes);
+        let known = documents.into_iter().find(|document| document.file_type.is_some());
+        Ok(known.map(|document| Sniffed { document, sha256, size_bytes }))
+    }
+
     /// The pause between two looks.
     pub fn reconcile_every(&self) -> Duration {
         Duration::from_secs(self.plan.reconcile.every_s)
@@ -254,6 +267,17 @@ pub async fn compare_content(db: &Db, objects: &dyn Objects) -> Result<HashMap<&
         differences.insert(place.as_str(), (rows - present, unknown));
     }
     Ok(differences)
+}
+
+/// The scanner's word on bytes that no document refers to any more.
+fn judgement(scanned: Scanned) -> Result<Judged, Scanned> {
+    let signature = match &scanned.verdict {
+        Verdict::Clean => None,
+        Verdict::Infected { signature } => Some(signature.clone()),
+        _ => return Err(scanned),
+    };
+    let Some(by) = scanned.by.clone() else { return Err(scanned) };
+    Ok(Judged { signature, engine: by.engine, signatures: by.signatures })
 }
 
 /// When a UUIDv7 was made.

@@ -85,6 +85,14 @@ codes! {
     }
 }
 
+impl Channel {
+    /// Whether a document can be sent back to who sent it. What came on paper or by fax is here, whatever it is:
+    /// it is held instead, and keeps its receipt time (INT-21).
+    pub const fn can_refuse(self) -> bool {
+        matches!(self, Self::Upload | Self::Email)
+    }
+}
+
 /// The sender's name for a file: health data, never a path, kept raw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

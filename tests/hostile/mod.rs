@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its world can't be set up")]
 
 mod archives;
-mod build;
+pub(crate) mod build;
 mod children;
 mod documents;
 mod good;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::multipart::MultipartError;
+use axum::extract::multipart::{MultipartError, MultipartRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Multipart, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
@@ -22,10 +23,11 @@ const LINGER: Duration = Duration::from_secs(10);
 /// `PUT /v1/submissions/{id}/files/{name}`: the body is the file.
 pub async fn raw(
     State(api): State<Api>,
-    Path((id, name)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
+    let Path((id, name)) = path?;
     let submission = parse(&id)?;
     let file_name = file_name(&name)?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok());
@@ -52,10 +54,12 @@ pub async fn raw(
 /// refused stays taken.
 pub async fn multipart(
     State(api): State<Api>,
-    Path(id): Path<String>,
-    mut parts: Multipart,
+    path: Result<Path<String>, PathRejection>,
+    parts: Result<Multipart, MultipartRejection>,
 ) -> Result<impl IntoResponse, Problem> {
+    let Path(id) = path?;
     let submission = parse(&id)?;
+    let mut parts = parts?;
     let mut receipts: Vec<Receipt> = Vec::new();
     while let Some(part) = parts.next_field().await.map_err(|error| bad_multipart(&error))? {
         let Some(name) = part.file_name().map(ToOwned::to_owned) else { continue };

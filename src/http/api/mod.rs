@@ -51,6 +51,9 @@ pub fn router(api: Api) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics_text))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such route") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the route does not take this method")
+        })
         // bodies are limited by the policy of the submission, while they stream
         .layer(DefaultBodyLimit::disable())
         .with_state(api)

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
@@ -32,9 +33,10 @@ struct Follow {
 /// `GET /v1/submissions/{id}/events`
 pub async fn events(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Problem> {
+    let Path(id) = path?;
     let submission = parse(&id)?;
     {
         let mut conn = api.intake.db.read().await?;

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header;
@@ -45,6 +46,9 @@ pub async fn open(State(api): State<Api>, body: axum::body::Body) -> Result<impl
     if request.sender_reference.as_ref().is_some_and(|r| r.len() > SENDER_REFERENCE_BYTES) {
         return Err(bad("sender_reference may have at most 256 bytes"));
     }
+    if request.sender_reference.as_ref().is_some_and(|r| r.chars().any(char::is_control)) {
+        return Err(bad("sender_reference may hold no control characters"));
+    }
     let new = NewSubmission {
         brand: request.brand.unwrap_or_else(|| api.brand.clone()),
         kind: request.kind,
@@ -61,12 +65,20 @@ pub async fn open(State(api): State<Api>, body: axum::body::Body) -> Result<impl
 }
 
 /// `GET /v1/submissions/{id}`
-pub async fn status(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<SubmissionView>, Problem> {
+pub async fn status(
+    State(api): State<Api>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<SubmissionView>, Problem> {
+    let Path(id) = path?;
     Ok(Json(look(&api, &parse(&id)?).await?))
 }
 
 /// `POST /v1/submissions/{id}/submit`
-pub async fn submit(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
+pub async fn submit(
+    State(api): State<Api>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Path(id) = path?;
     let submission = api.intake.submit(ACTOR, &parse(&id)?).await?;
     api.engine.wake();
     Ok((StatusCode::ACCEPTED, Json(look(&api, &submission.id).await?)))

@@ -52,6 +52,7 @@ impl Stage for Sniff {
         outcome: Outcome<Found>,
     ) -> Result<Handover, DbError> {
         let document = &input.document;
+        let refused = if document.channel.can_refuse() { DocumentState::Rejected } else { DocumentState::Held };
         let (to, change) = match outcome {
             Outcome::Advance(Found::Type(file_type, flags)) => {
                 let change = Change { file_type: Some((file_type, flags)), ..Change::default() };
@@ -59,9 +60,9 @@ impl Stage for Sniff {
                 return Ok(Handover::Next);
             }
             Outcome::Advance(Found::Refused(detected, reason)) => {
-                (DocumentState::Rejected, Change { detected, reason: Some(reason), ..Change::default() })
+                (refused, Change { detected, reason: Some(reason), ..Change::default() })
             }
-            Outcome::Reject(reason) => (DocumentState::Rejected, Change { reason: Some(reason), ..Change::default() }),
+            Outcome::Reject(reason) => (refused, Change { reason: Some(reason), ..Change::default() }),
             Outcome::Hold(reason) => (DocumentState::Held, Change { reason: Some(reason), ..Change::default() }),
         };
         documents::transition(conn, stamp, document, to, change).await?;

@@ -13,7 +13,7 @@ use crate::db::{Conn, DbError, Stamp};
 use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError};
 use crate::intake::Intake;
 use crate::model::document::DocumentState;
-use crate::model::ids::DocumentId;
+use crate::model::ids::{Brand, DocumentId, Sha256};
 use crate::model::judgement::{Reason, ReasonCode};
 use crate::outside::objects::{ObjectKey, Tag};
 
@@ -104,6 +104,22 @@ impl Stage for Store {
 
     async fn after(&self, input: &Judged) {
         self.0.clear_incoming(&input.document).await;
+        self.0.clear_barred(&input.document.brand, &input.sha256).await;
+    }
+}
+
+impl Intake {
+    /// Takes bytes out of `content/` that an older signature set had let in and that are barred now.
+    async fn clear_barred(&self, brand: &Brand, sha256: &Sha256) {
+        let state = async {
+            let mut conn = self.db.read().await?;
+            contents::get(&mut conn, brand, sha256).await
+        };
+        if matches!(state.await, Ok(Some(Content { state: ContentState::Infected, .. })))
+            && let Err(error) = self.objects.delete(&ObjectKey::content(brand, sha256)).await
+        {
+            tracing::warn!(error = %error, "could not sweep infected content");
+        }
     }
 }
 
