@@ -171,7 +171,7 @@ impl Settings {
         table.entry("data_dir").or_insert_with(|| Value::String("lettercase-data".into()));
         let mut settings: Self = table
             .try_into()
-            .map_err(|e: toml::de::Error| SettingsError::Content { from: "settings".into(), message: told(&e) })?;
+            .map_err(|e: toml::de::Error| SettingsError::Content { from: "settings".into(), message: e.to_string() })?;
         settings.scanner.search = search;
         settings.check()?;
         Ok(settings)
@@ -213,9 +213,10 @@ impl Settings {
     }
 }
 
-/// What the parser says, without the line it quotes: that may hold a password.
-fn told(error: &toml::de::Error) -> String {
-    error.message().to_owned()
+/// What the parser says and on which line, without the line itself: it may hold a password.
+fn at_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.lines().count().max(1), error.message())
 }
 
 /// Sets the value at a path whose parts are joined by `__`. A value that reads as TOML is that, else text.

@@ -42,7 +42,7 @@ on_both! {
             // a case that is closed is still the one that was named
             (appeal, of_case("AP-2X7NB4FP", "MH49172508"), "", "matched AP-2X7NB4FP"),
             // the case named is of another kind
-            (CaseKind::Precertification, of_case("AP-5R8KC2WH", "MH95063724"), "", "matched AP-5R8KC2WH"),
+            (CaseKind::Precertification, of_case("AP-5R8KC2WH", "MH95063724"), "", "needs_review AP-5R8KC2WH"),
             (appeal, of_case("AP-NOT-KNOWN", ""), "", "unmatched "),
         ] {
             let text = format!("A letter. {text}");
