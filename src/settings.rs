@@ -150,8 +150,10 @@ impl Settings {
             Some(file) => {
                 let text = std::fs::read_to_string(file)
                     .map_err(|source| SettingsError::File { file: file.to_owned(), source })?;
-                text.parse::<Table>()
-                    .map_err(|e| SettingsError::Content { from: file.display().to_string(), message: told(&e) })?
+                text.parse::<Table>().map_err(|e| SettingsError::Content {
+                    from: file.display().to_string(),
+                    message: at_line(&e, &text),
+                })?
             }
         };
         let mut search = Vec::new();
