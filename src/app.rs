@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::cases::Cases;
-use crate::db::{Db, DbError, set_installation};
+use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::PlanError;
 use crate::engine::sequencer::{AuditKey, Head, Sequencer, head_key};
@@ -228,8 +228,12 @@ async fn verify_chain(db: &Db, objects: &dyn Objects, key: &AuditKey) -> Result<
 /// Keeps the hash of this node's plan where all nodes see it: differing ones raise an alarm.
 async fn tell_plan(db: &Db, node: &str, hash: &str) -> Result<(), DbError> {
     let mut tx = db.begin().await?;
-    set_installation(&mut tx, &format!("plan.{node}"), hash).await?;
+    set_installation(&mut tx, &format!("{PLAN_PREFIX}{node}"), hash).await?;
+    let all = installation_like(&mut tx, PLAN_PREFIX).await?;
     tx.commit().await?;
+    for (other, differing) in all.iter().filter(|(_, other)| other != hash) {
+        tracing::error!(node, other, differing, hash, "this node runs another plan than that one");
+    }
     Ok(())
 }
 

@@ -60,7 +60,11 @@ async fn answer(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> R
     }
     if let Some(reference) = &said.reference {
         return Ok(match earlier(conn, reference).await? {
-            Some(case) if case.brand == submission.brand && case.kind == submission.kind => found(case.id),
+            // what failed or was decided takes no more: the claim may have a new request (REC-41)
+            Some(case) if ours(&case, submission) && case.status.is_final() && said.claim_number.is_some() => {
+                return open(conn, stamp, submission).await;
+            }
+            Some(case) if ours(&case, submission) => found(case.id),
             Some(case) if case.brand == submission.brand => none("the case of the reference is of another kind"),
             _ => none("no case is known for the reference"),
         });
@@ -69,6 +73,10 @@ async fn answer(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> R
         CaseKind::Reconsideration => open(conn, stamp, submission).await,
         CaseKind::Precertification | CaseKind::Appeal => Ok(none("no case was named")),
     }
+}
+
+fn ours(case: &CaseFile, submission: &Submission) -> bool {
+    case.brand == submission.brand && case.kind == submission.kind
 }
 
 /// The case of an earlier submission.
@@ -116,7 +124,8 @@ async fn fail(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Res
     let opened = answer.filter(|a| a.answer == "opened").and_then(|a| a.case_id);
     let Some(case_id) = opened else { return Ok(()) };
     let Some(case) = case_files::get(conn, &case_id).await? else { return Ok(()) };
-    if case.status.is_final() {
+    // Another submission that joined it was taken: its request goes on, only this one's has failed.
+    if case.status.is_final() || submissions::others_hold(conn, &case_id, &submission.id).await? {
         return Ok(());
     }
     let status = CaseStatus::Reconsideration(ReconsiderationStatus::RequestFailedVirus);

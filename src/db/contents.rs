@@ -123,6 +123,21 @@ pub async fn judged_by_others(
     rows.iter().map(read).collect()
 }
 
+/// Contents found infected since then (microseconds).
+///
+/// # Errors
+/// When the database fails.
+pub async fn infected_since(conn: &mut Conn, since: i64, limit: i64) -> Result<Vec<(Brand, Sha256)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT brand, sha256 FROM content WHERE state = 'infected' AND judged_at >= $1 ORDER BY judged_at DESC LIMIT $2",
+    )
+    .bind(since)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| Ok((parsed(row, "brand")?, parsed(row, "sha256")?))).collect()
+}
+
 /// How many contents there are in a state.
 ///
 /// # Errors

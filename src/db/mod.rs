@@ -36,6 +36,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/db/migrations");
 /// The oldest schema version whose readers still understand this one's rows (expand first, contract later).
 const OLDEST_READER: &str = "1";
 
+/// Under this name and a node's, the hash of the plan that the node runs is kept.
+pub const PLAN_PREFIX: &str = "plan.";
+
 /// Which database lies beneath.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
@@ -271,6 +274,18 @@ impl Stamp<'_> {
 pub async fn installation(conn: &mut Conn, name: &str) -> Result<Option<String>, DbError> {
     let row = sqlx::query("SELECT value FROM installation WHERE name = $1").bind(name).fetch_optional(conn).await?;
     row.map(|row| text(&row, "value")).transpose()
+}
+
+/// Reads the values whose names begin with `prefix`, which holds no wildcard.
+///
+/// # Errors
+/// When the database fails.
+pub async fn installation_like(conn: &mut Conn, prefix: &str) -> Result<Vec<(String, String)>, DbError> {
+    let rows = sqlx::query("SELECT name, value FROM installation WHERE name LIKE $1 ORDER BY name")
+        .bind(format!("{prefix}%"))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((text(row, "name")?, text(row, "value")?))).collect()
 }
 
 /// Keeps a value about the installation.

@@ -205,6 +205,35 @@ pub async fn case_answer(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Ca
     row.map(|row| Ok(CaseAnswer { case_id: opt_parsed(&row, "case_id")?, answer: text(&row, "answer")? })).transpose()
 }
 
+/// Whether another submission than `but` was sent to the case and has not failed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn others_hold(conn: &mut Conn, case_id: &CaseId, but: &SubmissionId) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM case_answer a JOIN submission s ON s.id = a.submission_id
+         WHERE a.case_id = $1 AND s.id <> $2 AND s.state IN ('submitted', 'held', 'accepted')",
+    )
+    .bind(case_id.as_str())
+    .bind(but.as_str())
+    .fetch_one(conn)
+    .await?;
+    Ok(number(&row, "n")? > 0)
+}
+
+/// The open submission that takes the failed one `resubmits` up again, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open_attempt(conn: &mut Conn, resubmits: &SubmissionId) -> Result<Option<SubmissionId>, DbError> {
+    let row =
+        sqlx::query("SELECT id FROM submission WHERE resubmits = $1 AND state = 'open' ORDER BY created_at LIMIT 1")
+            .bind(resubmits.as_str())
+            .fetch_optional(conn)
+            .await?;
+    row.map(|row| parsed(&row, "id")).transpose()
+}
+
 /// Writes the answer of `cases`; a second one for the same submission changes nothing.
 ///
 /// # Errors

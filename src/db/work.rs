@@ -107,8 +107,11 @@ pub async fn claim(
 /// When the database fails.
 pub async fn next_due(conn: &mut Conn, stage: &str) -> Result<Option<Timestamp>, DbError> {
     let row = sqlx::query(
-        "SELECT CAST(MIN(CASE WHEN state = 'ready' THEN due_at ELSE lease_until END) AS BIGINT) AS due
-         FROM work WHERE stage = $1 AND state IN ('ready', 'running')",
+        // two looks by the index: of what waits only the first is read, of what runs there are few
+        "SELECT CAST(MIN(due) AS BIGINT) AS due FROM (
+             SELECT due FROM (SELECT due_at AS due FROM work WHERE stage = $1 AND state = 'ready'
+                              ORDER BY due_at LIMIT 1) AS waiting
+             UNION ALL SELECT MIN(lease_until) AS due FROM work WHERE stage = $1 AND state = 'running') AS both_kinds",
     )
     .bind(stage)
     .fetch_one(conn)

@@ -94,6 +94,11 @@ impl Engine {
         }
     }
 
+    /// Ends when the engine is asked to: what waits for news need not wait longer.
+    pub async fn stopping(&self) {
+        is_true(&self.0.stopping).await;
+    }
+
     /// Asks [`Engine::run`] to end.
     pub fn stop(&self) {
         self.0.stopping.send_replace(true);

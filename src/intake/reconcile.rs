@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::db::contents::{self, Content, ContentState};
 use crate::db::documents::{self, Document, Judged};
-use crate::db::{Db, DbError, Stamp, leases, work};
+use crate::db::{self, Db, DbError, Stamp, leases, work};
 use crate::engine::stage::StageError;
 use crate::intake::Intake;
 use crate::intake::receive::end_unreceived;
@@ -27,19 +27,25 @@ pub struct Mended {
     pub abandoned: u64,
     /// Documents put to work again.
     pub stuck: u64,
-    /// Incoming objects that nothing needs, swept.
+    /// Objects that nothing needs, swept.
     pub orphans: u64,
+    /// Files of this node's spool that nothing needs, swept.
+    pub spooled: u64,
     /// Contents scanned anew after the signatures changed.
     pub rescanned: u64,
     /// Of those, found infected.
     pub infected: u64,
 }
 
+/// For how long content found infected is looked after, in seconds: a crash is mended within a day or never.
+const INFECTED_LOOKED_AT_S: u64 = 86_400;
+/// Under this name it is kept how far the scanning anew has come.
+const RESCAN_CURSOR: &str = "rescan.after";
 /// The most rows or objects looked at in one go.
 const PAGE: i64 = 200;
 
 impl Intake {
-    /// Looks once, if this node holds the reconcilers' lease.
+    /// Looks once: at this node's spool, and, if it holds the reconcilers' lease, at everything else.
     ///
     /// # Errors
     /// When the database fails; what the store refuses is logged and looked at again.
@@ -49,11 +55,11 @@ impl Intake {
         let mut tx = self.db.begin().await?;
         let ours = leases::take(&mut tx, stamp, "reconcilers", token, until).await?;
         tx.commit().await?;
-        let mut mended = Mended::default();
+        let mut mended = Mended { spooled: self.sweep_spool().await?, ..Mended::default() };
         if ours {
             mended.abandoned = self.end_abandoned(stamp).await?;
             mended.stuck = self.wake_stuck(stamp).await?;
-            mended.orphans = self.sweep_orphans().await?;
+            mended.orphans = self.sweep_orphans().await? + self.sweep_infected().await?;
             (mended.rescanned, mended.infected) = self.rescan_contents(stamp).await?;
         }
         Ok(mended)
@@ -139,6 +145,41 @@ impl Intake {
         }
     }
 
+    /// Sweeps this node's spool of files whose document went on elsewhere.
+    async fn sweep_spool(&self) -> Result<u64, DbError> {
+        let mut swept = 0;
+        for id in self.spool.documents().await {
+            if !self.needs_incoming(&id).await? {
+                self.spool.remove(&id).await;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Sweeps what a crash left in `content/` of bytes that were found infected meanwhile.
+    async fn sweep_infected(&self) -> Result<u64, DbError> {
+        let since = self.before(INFECTED_LOOKED_AT_S);
+        let infected = {
+            let mut conn = self.db.read().await?;
+            contents::infected_since(&mut conn, since, PAGE).await?
+        };
+        let mut swept = 0;
+        for (brand, sha256) in infected {
+            let key = ObjectKey::content(&brand, &sha256);
+            let gone = match self.objects.head(&key).await {
+                Ok(None) => continue,
+                Ok(Some(_)) => self.objects.delete(&key).await,
+                Err(error) => Err(error),
+            };
+            match gone {
+                Ok(()) => swept += 1,
+                Err(error) => tracing::warn!(error = %error, "could not sweep infected content"),
+            }
+        }
+        Ok(swept)
+    }
+
     async fn needs_incoming(&self, id: &DocumentId) -> Result<bool, DbError> {
         let mut conn = self.db.read().await?;
         let state = documents::get(&mut conn, id).await?.map(|d| d.state);
@@ -151,11 +192,17 @@ impl Intake {
     /// Scans clean content anew that was judged by other signatures than those in use (INT-12).
     async fn rescan_contents(&self, stamp: Stamp<'_>) -> Result<(u64, u64), DbError> {
         let Ok(version) = self.scanner.ready(self.ctx.now()).await else { return Ok((0, 0)) };
+        // One that can't be judged must not keep the others waiting: each look goes on where the last one ended.
         let due = {
             let mut conn = self.db.read().await?;
-            contents::judged_by_others(&mut conn, &version.signatures, ("", ""), self.plan.reconcile.rescan_batch)
-                .await?
+            let after = db::installation(&mut conn, RESCAN_CURSOR).await?.unwrap_or_default();
+            let after = after.split_once(' ').unwrap_or_default();
+            contents::judged_by_others(&mut conn, &version.signatures, after, self.plan.reconcile.rescan_batch).await?
         };
+        let next = due.last().map(|last| format!("{} {}", last.brand, last.sha256)).unwrap_or_default();
+        let mut tx = self.db.begin().await?;
+        db::set_installation(&mut tx, RESCAN_CURSOR, &next).await?;
+        tx.commit().await?;
         let (mut rescanned, mut infected) = (0, 0);
         for content in due {
             match self.rescan_content(stamp, &content).await {

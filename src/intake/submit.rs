@@ -57,6 +57,15 @@ impl Intake {
     pub async fn open_submission(&self, actor: &str, new: NewSubmission) -> Result<Submission, SubmitError> {
         let stamp = Stamp { ctx: &self.ctx, actor };
         let mut tx = self.db.begin().await?;
+        // Asked again, because the answer was lost: the same attempt, for its files lie there already.
+        if let Some(failed) = &new.resubmits {
+            submissions::lock(&mut tx, failed).await?.ok_or(SubmitError::NoSubmission)?;
+            if let Some(open) = submissions::open_attempt(&mut tx, failed).await? {
+                let submission = submissions::get(&mut tx, &open).await?.ok_or(SubmitError::NoSubmission)?;
+                tx.commit().await.map_err(DbError::from)?;
+                return Ok(submission);
+            }
+        }
         let tin_uid = match &new.said.tin {
             Some(tin) => reference::tin_uid(&mut tx, tin).await?,
             None => None,
@@ -121,7 +130,7 @@ async fn carry_over(
 ) -> Result<(), SubmitError> {
     let old = submissions::lock(conn, failed).await?.ok_or(SubmitError::NoSubmission)?;
     if !matches!(old.state, SubmissionState::FailedVirus | SubmissionState::FailedRejected)
-        || old.brand != attempt.brand
+        || (&old.brand, old.kind) != (&attempt.brand, attempt.kind)
     {
         return Err(SubmitError::State { state: old.state, needs: "only a failed one can be taken up again" });
     }

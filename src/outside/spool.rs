@@ -36,6 +36,17 @@ impl Spool {
         self.dir.join(document.as_str())
     }
 
+    /// The documents whose bytes lie here. What can't be read is not told: it is only cleared later.
+    pub async fn documents(&self) -> Vec<DocumentId> {
+        let mut found = Vec::new();
+        if let Ok(mut entries) = tokio::fs::read_dir(&self.dir).await {
+            while let Ok(Some(entry)) = entries.next_entry().await {
+                found.extend(entry.file_name().to_str().and_then(|name| name.parse().ok()));
+            }
+        }
+        found
+    }
+
     /// The directory, for scratch files beside.
     pub fn dir(&self) -> &Path {
         &self.dir

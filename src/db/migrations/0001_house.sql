@@ -158,6 +158,7 @@ CREATE TABLE submission (
     ended_at      BIGINT
 );
 CREATE INDEX submission_by_state ON submission (state, created_at);
+CREATE INDEX submission_by_resubmits ON submission (resubmits) WHERE resubmits IS NOT NULL;
 
 -- What `cases` made of a submission: its answer, written in its own transaction.
 CREATE TABLE case_answer (

@@ -7,6 +7,7 @@ pub mod progress;
 pub mod submissions;
 pub mod view;
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -17,7 +18,7 @@ use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::errors::Problem;
-use crate::db::{ledger, work};
+use crate::db::{PLAN_PREFIX, installation_like, ledger, work};
 use crate::engine::Engine;
 use crate::intake::Intake;
 use crate::model::ids::Brand;
@@ -98,10 +99,20 @@ async fn metrics_text(State(api): State<Api>) -> Result<impl IntoResponse, Probl
     }
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     metrics::gauge!("lettercase_ledger_difference").set(counted.difference as f64);
-    for (stage, state, n) in work::counts(&mut conn).await? {
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        metrics::gauge!("lettercase_work", "stage" => stage, "state" => state).set(n as f64);
+    // A pair that has none any more must say 0, not its last figure.
+    let waiting: HashMap<(String, String), i64> =
+        work::counts(&mut conn).await?.into_iter().map(|(stage, state, n)| ((stage, state), n)).collect();
+    for stage in api.engine.stages() {
+        for state in ["ready", "running", "dead"] {
+            let n = waiting.get(&(stage.to_owned(), state.to_owned())).copied().unwrap_or_default();
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+            metrics::gauge!("lettercase_work", "stage" => stage, "state" => state).set(n as f64);
+        }
     }
+    let plans: BTreeSet<String> =
+        installation_like(&mut conn, PLAN_PREFIX).await?.into_iter().map(|(_, hash)| hash).collect();
+    #[expect(clippy::cast_precision_loss, reason = "there are few plans")]
+    metrics::gauge!("lettercase_differing_plans").set(plans.len().saturating_sub(1) as f64);
     let text = api.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

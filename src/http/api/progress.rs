@@ -9,7 +9,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 
 use super::Api;
 use super::submissions::parse;
@@ -45,6 +45,7 @@ pub async fn events(
         }
     }
     let position = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
+    let engine = api.engine.clone();
     let follow = Follow { api, submission, position, waiting: Vec::new().into_iter() };
     let stream = stream::unfold(follow, |mut follow| async move {
         loop {
@@ -60,6 +61,8 @@ pub async fn events(
             }
         }
     });
+    // an open stream must not keep the node from ending; the client goes on at another one
+    let stream = stream.take_until(async move { engine.stopping().await });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
