@@ -1,6 +1,5 @@
 //! The reconcilers: what a crash left behind, and what newer signatures find.
 
-use std::path::Path;
 use std::time::Duration;
 
 use lettercase::db::contents::{self, Content, ContentState};
@@ -84,14 +83,10 @@ on_both! {
 on_both! {
     async fn incoming_objects_that_nothing_needs_are_swept_and_the_others_kept(world: &World) {
         let intake = &world.app.intake;
-        let bytes = world.dir.path().join("orphan");
-        std::fs::write(&bytes, b"an orphan").unwrap();
         let mut orphans = Vec::new();
         for _ in 0..2 {
             let id: DocumentId = world.stamp().ctx.new_id().parse().unwrap();
-            let copy = world.dir.path().join(id.as_str());
-            std::fs::copy(&bytes, &copy).unwrap();
-            put(world, &ObjectKey::incoming(&id), &copy).await;
+            put(world, &ObjectKey::incoming(&id), b"an orphan").await;
             orphans.push(id);
         }
         let blind = node(world, "blind", plan(), no_scanner()).await;
@@ -128,10 +123,11 @@ on_both! {
     }
 }
 
-async fn put(world: &World, key: &ObjectKey, path: &Path) {
-    let bytes = std::fs::read(path).unwrap();
-    let sha256 = hash(&bytes);
-    world.app.intake.objects.put_file(key, path, bytes.len() as u64, &sha256).await.unwrap();
+async fn put(world: &World, key: &ObjectKey, bytes: &[u8]) {
+    // the store links the file: each has one of its own
+    let path = world.dir.path().join(world.stamp().ctx.new_id());
+    std::fs::write(&path, bytes).unwrap();
+    world.app.intake.objects.put_file(key, &path, bytes.len() as u64, &hash(bytes)).await.unwrap();
 }
 
 fn hash(bytes: &[u8]) -> Sha256 {
@@ -141,9 +137,7 @@ fn hash(bytes: &[u8]) -> Sha256 {
 /// Two documents of bytes that older signatures found clean: both stored, the content in its place.
 async fn let_in(world: &World, bytes: &[u8], file_type: FileType, flags: Vec<Flag>) -> Vec<DocumentId> {
     let (sha256, brand) = (hash(bytes), world.settings.brand.clone());
-    let path = world.dir.path().join("let-in");
-    std::fs::write(&path, bytes).unwrap();
-    put(world, &ObjectKey::content(&brand, &sha256), &path).await;
+    put(world, &ObjectKey::content(&brand, &sha256), bytes).await;
     let judged = Judged { signature: None, engine: "ClamAV 1.4.6".into(), signatures: "old-1".into() };
     let size_bytes = bytes.len() as u64;
     let mut let_in = Vec::new();
@@ -231,5 +225,54 @@ on_both! {
         documents.push(world.add(&id, "again.txt", &eicar()).await);
         assert_eq!(world.submit(&id).await.state, SubmissionState::FailedVirus);
         assert_barred(world, &documents).await;
+    }
+}
+
+on_both! {
+    async fn a_spool_file_whose_document_went_on_elsewhere_is_swept_and_one_still_needed_is_kept(world: &World) {
+        let id = world.open(CaseKind::Appeal, Said::default()).await;
+        let waiting = world.add(&id, "waits.txt", b"a page").await;
+        let done = world.add(&id, "done.txt", b"another page").await;
+        world.settle().await;
+        let held = world.add(&id, "new.txt", b"a third page").await;
+        let spool = &world.app.intake.spool;
+        // as after the other node's store stage: the document is stored, the file is still here
+        std::fs::write(spool.path(&done), b"another page").unwrap();
+        assert_eq!(reconcile(world).await.spooled, 1);
+        assert!(!spool.path(&done).exists() && spool.path(&held).exists());
+        assert_eq!(world.document(&waiting).await.state, DocumentState::Stored);
+    }
+}
+
+on_both! {
+    async fn int_13_infected_bytes_that_a_crash_left_in_content_are_swept(world: &World) {
+        let documents = let_in(world, &eicar(), FileType::Txt, Vec::new()).await;
+        reconcile(world).await;
+        put(world, &ObjectKey::content(&world.settings.brand, &hash(&eicar())), &eicar()).await;
+        assert_eq!(reconcile(world).await, Mended { orphans: 1, ..Mended::default() });
+        assert_barred(world, &documents).await;
+    }
+}
+
+on_both! {
+    async fn int_12_content_that_can_not_be_judged_keeps_no_other_waiting(world: &World) {
+        // the first in order has no object; with one content a look it would come first each time
+        let_in(world, b"a page", FileType::Txt, Vec::new()).await;
+        let_in(world, b"another page", FileType::Txt, Vec::new()).await;
+        let mut hashes = [hash(b"a page"), hash(b"another page")];
+        hashes.sort();
+        let key = ObjectKey::content(&world.settings.brand, &hashes[0]);
+        let objects = &world.app.intake.objects;
+        let kept = objects.get_bytes(&key, 100).await.unwrap().unwrap();
+        objects.delete(&key).await.unwrap();
+        let mut plan = plan();
+        plan.reconcile.rescan_batch = 1;
+        let app = node(world, "one-a-look", plan, world.app.intake.scanner.clone()).await;
+        let mut rescanned = 0;
+        for _ in 0..3 {
+            rescanned += app.intake.reconcile("theirs").await.unwrap().rescanned;
+        }
+        assert_eq!(rescanned, 1, "the other one was judged");
+        put(world, &key, &kept).await;
     }
 }

@@ -1,6 +1,7 @@
 //! An infected, refused or held file, and what becomes of its submission and of the files beside it.
 
 use lettercase::db::case_files;
+use lettercase::db::documents::{self, Change};
 use lettercase::intake::review;
 use lettercase::model::case::CaseKind;
 use lettercase::model::document::DocumentState;
@@ -189,5 +190,57 @@ on_both! {
         settle(world).await;
         assert_eq!(world.document(&file).await.state, DocumentState::Rejected);
         assert_eq!(world.view(&id).await.state, SubmissionState::FailedRejected);
+    }
+}
+
+on_both! {
+    async fn int_13_a_request_that_joined_a_case_and_was_accepted_outlives_the_virus_of_the_one_that_opened_it(world: &World) {
+        world.load_samples().await;
+        let opener = world.open(CaseKind::Reconsideration, nakamura()).await;
+        let macros = world.add(&opener, "form.doc", &made("doc-with-macros")).await;
+        let opened = world.submit(&opener).await;
+        assert_eq!(opened.state, SubmissionState::Held);
+        let joiner = world.open(CaseKind::Reconsideration, nakamura()).await;
+        world.add(&joiner, "letter.txt", b"Please look at this claim again.").await;
+        let joined = world.submit(&joiner).await;
+        assert_eq!((joined.state, joined.case_number.as_deref()), (SubmissionState::Accepted, opened.case_number.as_deref()));
+        // what was held turns out to be infected
+        let mut tx = world.db().begin().await.unwrap();
+        let held = documents::get(&mut tx, &macros).await.unwrap().unwrap();
+        documents::transition(&mut tx, world.stamp(), &held, DocumentState::Quarantined, Change::default()).await.unwrap();
+        lettercase::intake::settle::settle(&mut tx, world.stamp(), &opener).await.unwrap();
+        tx.commit().await.unwrap();
+        world.settle().await;
+        assert_eq!(world.view(&opener).await.state, SubmissionState::FailedVirus);
+        assert_eq!(world.view(&joiner).await.case_status.as_deref(), Some("Received"));
+    }
+}
+
+on_both! {
+    async fn rec_41_a_reference_to_a_failed_request_opens_a_new_one_for_the_claim(world: &World) {
+        world.load_samples().await;
+        let failed = world.open(CaseKind::Reconsideration, nakamura()).await;
+        world.add(&failed, "form.docx", &made("eicar-docx")).await;
+        let failed = world.submit(&failed).await;
+        let said = Said { reference: Some(failed.reference), ..nakamura() };
+        let again = world.open(CaseKind::Reconsideration, said).await;
+        world.add(&again, "letter.txt", b"Please look at this claim again.").await;
+        let again = world.submit(&again).await;
+        assert_eq!(again.case_status.as_deref(), Some("Received"));
+        assert_ne!(again.case_number, failed.case_number);
+    }
+}
+
+on_both! {
+    async fn int_13_a_new_attempt_asked_for_twice_is_one(world: &World) {
+        world.load_samples().await;
+        let failed = world.open(CaseKind::Reconsideration, nakamura()).await;
+        world.add(&failed, "form.docx", &made("eicar-docx")).await;
+        world.add(&failed, "letter.txt", b"Please look at this claim again.").await;
+        world.submit(&failed).await;
+        let first = world.open_new(CaseKind::Reconsideration, nakamura(), Some(failed.clone())).await;
+        let second = world.open_new(CaseKind::Reconsideration, nakamura(), Some(failed)).await;
+        assert_eq!(first, second);
+        assert_eq!(states(&world.view(&first).await), [("letter.txt", DocumentState::Stored)]);
     }
 }
