@@ -418,7 +418,7 @@ impl Demo {
             signature: seen.signature.clone(),
             status: seen.state,
             case: seen.case_number.clone(),
-            reason: code,
+            reason: code.or_else(|| seen.why.clone()),
             elapsed_ms,
         });
     }
@@ -428,9 +428,10 @@ impl Demo {
             reported.file.clone(),
             reported.detected_type.clone().unwrap_or_else(|| "-".into()),
             reported.signature.clone().map_or_else(|| reported.verdict.to_string(), |s| format!("virus {s}")),
+            // a refusal's code; why a person has to choose is in the report
             match &reported.reason {
-                Some(reason) => format!("{} ({reason})", reported.status),
-                None => reported.status.to_string(),
+                Some(code) if reported.verdict != Verdict::Accept => format!("{} ({code})", reported.status),
+                _ => reported.status.to_string(),
             },
             reported.case.clone().unwrap_or_default(),
             reported.elapsed_ms.map(|ms| ms.to_string()).unwrap_or_default(),

@@ -13,6 +13,7 @@ use crate::app::{open_scanner, own_exe};
 use crate::intake::extract::Embedded;
 use crate::intake::plan::IntakePlan;
 use crate::intake::sniff::{Sniffed, sniff};
+use crate::intake::stages::overrule;
 use crate::model::case::CaseKind;
 use crate::model::document::FileName;
 use crate::model::judgement::{FileType, Flag, Reason, ReasonCode, Verdict};
@@ -189,8 +190,7 @@ impl Inspector {
         scratch: Option<File>,
     ) -> std::io::Result<Scan> {
         let whole = self.scanner.scan(self.ctx.now(), file.try_clone()?, 0, size_bytes).await.verdict;
-        let mistaken = whole.is_encryption_alarm() && file_type == FileType::Pdf;
-        if whole != Scan::Clean && !mistaken {
+        if *overrule(&whole, Some(file_type)) != Scan::Clean {
             return Ok(whole);
         }
         if let Some(scratch) = scratch {

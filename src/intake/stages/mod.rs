@@ -19,7 +19,7 @@ use crate::model::ids::{Brand, Sha256};
 use crate::outside::objects::{ObjectError, ObjectKey};
 
 pub use matching::Match;
-pub use scan::Scan;
+pub use scan::{Scan, overrule};
 pub use sniff::Sniff;
 pub use store::Store;
 

@@ -107,12 +107,9 @@ impl Intake {
             |error: std::io::Error| StageError::Retry { why: format!("can't read the file: {}", error.kind()) };
         let whole = self.scanner.scan(self.ctx.now(), file.try_clone().map_err(unreadable)?, 0, input.size_bytes).await;
         let by = whole.by.clone().unwrap_or(version);
-        let mut found = match whole.verdict {
+        let mut found = match overrule(&whole.verdict, input.document.file_type) {
             Verdict::Clean => None,
-            Verdict::Infected { signature } => Some(signature),
-            // Our own reading of the trailer says that it opens without a password; the words of a page can
-            // look like a locked file to the scanner.
-            _ if whole.verdict.is_encryption_alarm() && input.document.file_type == Some(FileType::Pdf) => None,
+            Verdict::Infected { signature } => Some(signature.clone()),
             _ => return Ok(Err(whole)),
         };
         // The scanner misses some of what is embedded; what was taken out is scanned by itself.
@@ -149,6 +146,12 @@ impl Intake {
             })
             .collect()
     }
+}
+
+/// The scanner's word, but where our own reading knows better: a PDF that was accepted opens without a password,
+/// its trailer says so, and the words of a page can look like a locked file to the scanner.
+pub fn overrule(verdict: &Verdict, file_type: Option<FileType>) -> &Verdict {
+    if verdict.is_encryption_alarm() && file_type == Some(FileType::Pdf) { &Verdict::Clean } else { verdict }
 }
 
 fn could_not(why: &str) -> Reason {
