@@ -122,7 +122,8 @@ struct ReportedSubmission {
     kind: CaseKind,
     status: String,
     case_status: Option<String>,
-    documents: usize,
+    /// The files' names, as they were sent.
+    documents: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -228,7 +229,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
                 s.kind.to_string(),
                 s.status.clone(),
                 case,
-                s.documents.to_string(),
+                s.documents.len().to_string(),
             ]
         }),
     );
@@ -353,7 +354,7 @@ impl Demo {
             kind: outcome.kind,
             status: outcome.status.clone(),
             case_status: outcome.case_status.clone(),
-            documents: outcome.documents.len(),
+            documents: scenario.files.iter().map(|file| file.name.clone()).collect(),
         });
     }
 
