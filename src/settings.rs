@@ -53,7 +53,7 @@ pub struct Settings {
     /// Where `serve` listens. Loopback only until access control comes.
     #[serde(default = "listen")]
     pub listen: SocketAddr,
-    /// This node's name; nodes that share a database need different ones.
+    /// This node's name; nodes that share a database need different ones, and have to be given them.
     #[serde(default = "node")]
     pub node: String,
     /// The brand of submissions that name none.
@@ -171,15 +171,20 @@ impl Settings {
             table.insert("data_dir".into(), Value::String(dir.display().to_string()));
         }
         table.entry("data_dir").or_insert_with(|| Value::String("lettercase-data".into()));
+        let node_is_named = table.contains_key("node");
         let mut settings: Self = table
             .try_into()
             .map_err(|e: toml::de::Error| SettingsError::Content { from: "settings".into(), message: e.to_string() })?;
         settings.scanner.search = search;
-        settings.check()?;
+        settings.check(node_is_named)?;
         Ok(settings)
     }
 
-    fn check(&self) -> Result<(), SettingsError> {
+    fn check(&self, node_is_named: bool) -> Result<(), SettingsError> {
+        if self.is_shared() && !node_is_named {
+            // by its name a node knows its own leases and uploads: two of one name would end each other's
+            return Err(SettingsError::Together("with PostgreSQL, node must be set: a name of its own for each node"));
+        }
         let managed = self.scanner.run_by == ScannerUse::Managed;
         if managed && self.is_shared() {
             return Err(SettingsError::Together(
@@ -270,8 +275,11 @@ mod tests {
 
     #[test]
     fn a_managed_clamd_is_refused_with_postgresql() {
-        let refused = read(&[("LETTERCASE_DATABASE", "postgres://u:secret@h/d")]).map_err(|e| e.to_string());
+        let database = ("LETTERCASE_DATABASE", "postgres://u:secret@h/d");
+        let refused = read(&[database, ("LETTERCASE_NODE", "a")]).map_err(|e| e.to_string());
         assert!(refused.is_err_and(|e| e.contains("one machine") && !e.contains("secret")));
+        let nameless = read(&[database]).map_err(|e| e.to_string());
+        assert!(nameless.is_err_and(|e| e.contains("a name of its own")));
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Site {
             ("PATH", format!("{}:/usr/bin:/bin", tools().join("bin").display())),
             ("LETTERCASE_DATA_DIR", data.display().to_string()),
             ("LETTERCASE_DATABASE", database),
+            ("LETTERCASE_NODE", "node-1".to_owned()),
             ("LETTERCASE_BRAND", "meridian".into()),
             ("LETTERCASE_AUDIT_KEY_FILE", key.display().to_string()),
             ("LETTERCASE_CONFIG_DIR", config.display().to_string()),
