@@ -80,9 +80,17 @@ fn keep(data: &Path, port: u16) -> Child {
     keeper
 }
 
-/// A port that is free now.
+/// A port that is free, given out once, and below those that the system gives to outgoing connections: a server
+/// that is killed finds it free again.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let turn = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(turn % 12_000).unwrap_or(0);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Makes an empty database and answers its address.
