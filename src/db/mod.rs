@@ -265,6 +265,11 @@ impl Stamp<'_> {
     pub fn now(&self) -> i64 {
         self.ctx.now().as_microsecond()
     }
+
+    /// The instant `wait` from now, as it is stored.
+    pub fn after(&self, wait: Duration) -> i64 {
+        self.now().saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
+    }
 }
 
 /// Reads a value that the installation keeps about itself.

@@ -55,7 +55,7 @@ pub async fn claim(
     limit: i64,
 ) -> Result<Vec<Claim>, DbError> {
     let now = stamp.now();
-    let until = now.saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+    let until = stamp.after(lease);
     let token = stamp.ctx.new_id();
     // PostgreSQL lets claimers pass each other; SQLite has one writer at a time anyway. What is due is looked up
     // once: as a plain subquery a planner may run it again for each row and lock, and so take, more than asked.
@@ -124,7 +124,7 @@ pub async fn next_due(conn: &mut Conn, stage: &str) -> Result<Option<Timestamp>,
 /// # Errors
 /// When the database fails.
 pub async fn heartbeat(conn: &mut Conn, stamp: Stamp<'_>, claim: &Claim, lease: Duration) -> Result<bool, DbError> {
-    let until = stamp.now().saturating_add(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+    let until = stamp.after(lease);
     let done = sqlx::query("UPDATE work SET lease_until = $1 WHERE subject = $2 AND stage = $3 AND lease_token = $4")
         .bind(until)
         .bind(&claim.subject)

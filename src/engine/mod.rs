@@ -208,12 +208,11 @@ impl Engine {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        let now = self.stamp().now();
         let mut tx = self.0.db.begin().await?;
         match error {
             StageError::Pause { why } => {
                 tracing::info!(stage = claim.stage, why, "stage is paused");
-                let due = now.saturating_add(micros(PAUSE));
+                let due = self.stamp().after(PAUSE);
                 db::work::give_back(&mut tx, claim, due, GiveBack::NotTried, why).await?;
             }
             StageError::Retry { why } if claim.attempts < policy.tries => {
@@ -225,7 +224,7 @@ impl Engine {
                     why,
                     "will try again"
                 );
-                db::work::give_back(&mut tx, claim, now.saturating_add(micros(wait)), GiveBack::Tried, why).await?;
+                db::work::give_back(&mut tx, claim, self.stamp().after(wait), GiveBack::Tried, why).await?;
             }
             StageError::Retry { why } | StageError::Fail { why } => {
                 tracing::error!(stage = claim.stage, subject = claim.subject, why, "dead letter");
@@ -297,10 +296,6 @@ pub fn installation_brand() -> Brand {
         "installation".parse().expect("a valid brand")
     });
     NAME.clone()
-}
-
-fn micros(wait: Duration) -> i64 {
-    i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Waits until a flag is set.

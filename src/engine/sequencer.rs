@@ -99,7 +99,7 @@ impl Sequencer {
 
     async fn seal_batch(&self, db: &Db, stamp: Stamp<'_>) -> Result<usize, DbError> {
         let mut tx = db.begin().await?;
-        let until = stamp.now().saturating_add(i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX));
+        let until = stamp.after(LEASE);
         // The lease's row is locked until commit, so even two nodes that both believe in their lease seal in turn.
         if !leases::take(&mut tx, stamp, LEASE_NAME, &self.token, until).await? {
             return Ok(0);

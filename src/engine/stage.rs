@@ -3,7 +3,6 @@
 //! The chain is code: [`Chain::then`] takes only a stage whose input is what the one before hands on, so the
 //! compiler refuses a chain that doesn't fit. There is no chain language in the configuration.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -240,9 +239,8 @@ fn lost(error: DbError) -> StageError {
 }
 
 /// Stages in order, each fitting the one before.
-pub struct Chain<Out = ()> {
+pub struct Chain {
     runners: Vec<Arc<dyn Runner>>,
-    out: PhantomData<Out>,
 }
 
 /// A chain under construction: its last stage does not know yet what follows it.
@@ -275,6 +273,6 @@ impl<S: Stage> Building<S> {
     pub fn end(self) -> Chain {
         let mut runners = self.done;
         runners.push(Arc::new(Link { stage: self.last, next: None }));
-        Chain { runners, out: PhantomData }
+        Chain { runners }
     }
 }

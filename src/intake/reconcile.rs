@@ -258,9 +258,7 @@ impl Intake {
         }
         Ok(true)
     }
-}
 
-impl Intake {
     /// A document of these bytes, whose type and name tell how they are read.
     async fn use_of(&self, content: &Content) -> Result<Option<Sniffed>, DbError> {
         let mut conn = self.db.read().await?;
