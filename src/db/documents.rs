@@ -7,11 +7,13 @@ use sqlx::any::AnyRow;
 use super::{
     Conn, DbError, Stamp, exactly_one, instant, number, opt_instant, opt_number, opt_parsed, opt_text, parsed, text,
 };
+use crate::db::tasks::{self, TaskKind};
 use crate::db::{events, ledger};
 use crate::model::document::{Channel, DocumentState, FileName};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::ids::{Brand, CaseId, DocumentId, Sha256, SubmissionId};
 use crate::model::judgement::{FileType, Flag, Reason, ReasonCode};
+use crate::model::submission::Said;
 
 /// A document as it is stored.
 #[derive(Debug, Clone)]
@@ -54,6 +56,14 @@ pub struct Document {
     pub reason: Option<Reason>,
     /// The case it is on.
     pub case_id: Option<CaseId>,
+    /// What was said of one that came alone. One of a submission goes by what was said there.
+    pub said: Option<Said>,
+    /// The document it was split from.
+    pub parent_id: Option<DocumentId>,
+    /// Its pages, where they were counted.
+    pub pages: Option<i64>,
+    /// The mailroom batch it came in.
+    pub batch_id: Option<String>,
     /// Legal receipt time (INT-20).
     pub received_at: Timestamp,
     /// When its row was made.
@@ -72,7 +82,7 @@ macro_rules! select {
         concat!(
             "SELECT id, brand, submission_id, state, channel, file_name, size_bytes, sha256, incoming_version, node,
              file_type, detected, flags, verdict, signature, engine, signatures, reason_code, reason, case_id,
-             received_at, created_at, accepted_at, ended_at, version FROM document ",
+             said, parent_id, pages, batch_id, received_at, created_at, accepted_at, ended_at, version FROM document ",
             $tail
         )
     };
@@ -91,6 +101,12 @@ pub struct NewDocument<'a> {
     pub channel: Channel,
     /// The sender's name for it.
     pub file_name: &'a FileName,
+    /// What was said of one that comes alone.
+    pub said: Option<&'a Said>,
+    /// The document it was split from.
+    pub parent_id: Option<&'a DocumentId>,
+    /// The mailroom batch it comes in.
+    pub batch_id: Option<&'a str>,
     /// Legal receipt time.
     pub received_at: Timestamp,
     /// The node that receives it.
@@ -103,10 +119,11 @@ pub struct NewDocument<'a> {
 /// # Errors
 /// When the database fails.
 pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &NewDocument<'_>) -> Result<bool, DbError> {
+    let said = new.said.map(serde_json::to_string).transpose().map_err(|_| DbError::Unreadable { column: "said" })?;
     let made = sqlx::query(
         "INSERT INTO document (id, brand, submission_id, state, channel, file_name, file_name_key, node,
-                               received_at, created_at, version)
-         VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7, $8, $9, 0) ON CONFLICT DO NOTHING",
+                               said, parent_id, batch_id, received_at, created_at, version)
+         VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7, $8, $9, $10, $11, $12, 0) ON CONFLICT DO NOTHING",
     )
     .bind(new.id.as_str())
     .bind(new.brand.as_str())
@@ -115,6 +132,9 @@ pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &NewDocument<'_>) ->
     .bind(without_nul(new.file_name.reveal()))
     .bind(without_nul(&new.file_name.reading_key()))
     .bind(new.node)
+    .bind(said)
+    .bind(new.parent_id.map(DocumentId::as_str))
+    .bind(new.batch_id)
     .bind(new.received_at.as_microsecond())
     .bind(stamp.now())
     .execute(&mut *conn)
@@ -196,6 +216,8 @@ pub struct Change {
     pub case_id: Option<CaseId>,
     /// Takes it off its case.
     pub off_case: bool,
+    /// By when a person must have acted, where it now waits for one (OPS-02). Without it, at once.
+    pub due_at: Option<Timestamp>,
 }
 
 /// A scanner's word on a document.
@@ -273,6 +295,10 @@ pub async fn transition(
     exactly_one(&done, "document")?;
     let kind = ledger::Kind::Document;
     ledger::post(conn, stamp, kind, document.id.as_str(), Some(from.as_str()), to.as_str()).await?;
+    match TaskKind::of(to) {
+        Some(task) => tasks::put(conn, stamp, document, task, change.due_at).await?,
+        None => tasks::remove(conn, &document.id).await?,
+    }
     if accepted.is_some() {
         ledger::receipt(conn, stamp, kind, document.id.as_str(), &document.brand).await?;
     }
@@ -388,6 +414,13 @@ fn read(row: &AnyRow) -> Result<Document, DbError> {
         signatures: opt_text(row, "signatures")?,
         reason: code.map(|code| Reason::new(code, message.unwrap_or_default())),
         case_id: opt_parsed(row, "case_id")?,
+        said: opt_text(row, "said")?
+            .map(|said| serde_json::from_str(&said))
+            .transpose()
+            .map_err(|_| DbError::Unreadable { column: "said" })?,
+        parent_id: opt_parsed(row, "parent_id")?,
+        pages: opt_number(row, "pages")?,
+        batch_id: opt_text(row, "batch_id")?,
         received_at: instant(row, "received_at")?,
         created_at: instant(row, "created_at")?,
         accepted_at: opt_instant(row, "accepted_at")?,

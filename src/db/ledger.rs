@@ -92,6 +92,10 @@ pub struct Ledger {
     pub accepted_rows: i64,
     /// Postings of the acceptance itself.
     pub accepted_postings: i64,
+    /// Documents in a state where a person must act.
+    pub waiting_rows: i64,
+    /// Tasks that tell of them.
+    pub tasks: i64,
     /// Sum of all deviations; anything but 0 is an alarm.
     pub difference: i64,
 }
@@ -109,6 +113,9 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
          UNION ALL SELECT 'out', kind, from_state, COUNT(*) FROM posting WHERE from_state IS NOT NULL GROUP BY kind, from_state
          UNION ALL SELECT 'receipts', kind, NULL, COUNT(*) FROM receipt GROUP BY kind
          UNION ALL SELECT 'accepted', 'document', NULL, COUNT(*) FROM document WHERE accepted_at IS NOT NULL
+         UNION ALL SELECT 'waiting', 'document', NULL, COUNT(*) FROM document
+                   WHERE state IN ('needs_review', 'unmatched', 'held')
+         UNION ALL SELECT 'tasks', 'document', NULL, COUNT(*) FROM task
          UNION ALL SELECT 'acceptance', kind, NULL, COUNT(*) FROM posting
                    WHERE from_state = 'receiving' AND to_state = 'received' GROUP BY kind",
     )
@@ -146,8 +153,11 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     let receipts = figure("receipts", "document", "");
     let accepted_rows = figure("accepted", "document", "");
     let accepted_postings = figure("acceptance", "document", "");
+    let waiting_rows = figure("waiting", "document", "");
+    let tasks = figure("tasks", "document", "");
     let difference = lines.iter().map(|line| (line.rows - line.posted).abs()).sum::<i64>()
         + (receipts - accepted_rows).abs()
-        + (receipts - accepted_postings).abs();
-    Ok(Ledger { lines, receipts, accepted_rows, accepted_postings, difference })
+        + (receipts - accepted_postings).abs()
+        + (waiting_rows - tasks).abs();
+    Ok(Ledger { lines, receipts, accepted_rows, accepted_postings, waiting_rows, tasks, difference })
 }

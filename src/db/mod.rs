@@ -13,6 +13,7 @@ pub mod leases;
 pub mod ledger;
 pub mod reference;
 pub mod submissions;
+pub mod tasks;
 pub mod work;
 
 use std::str::FromStr;

@@ -9,7 +9,7 @@ use crate::db::{events, ledger};
 use crate::model::case::CaseKind;
 use crate::model::document::Channel;
 use crate::model::event::{EventType, NewEvent};
-use crate::model::ids::{Brand, CaseId, ReferenceNumber, SubmissionId};
+use crate::model::ids::{Brand, CaseId, ReferenceNumber, SubmissionId, Tin};
 use crate::model::submission::{Said, SubmissionState};
 
 /// A submission as it is stored.
@@ -29,6 +29,10 @@ pub struct Submission {
     pub said: Said,
     /// How it came.
     pub channel: Channel,
+    /// Who opened it, as events name them.
+    pub owner: String,
+    /// The practice it is about.
+    pub tin: Option<Tin>,
     /// Our own id of the practice.
     pub tin_uid: Option<String>,
     /// The sender's own reference (INT-36).
@@ -53,8 +57,8 @@ pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &Submission) -> Resu
     let said = serde_json::to_string(&new.said).map_err(|_| DbError::Unreadable { column: "said" })?;
     sqlx::query(
         "INSERT INTO submission (id, brand, reference, kind, state, said, channel, tin_uid, sender_reference, resubmits,
-                                 file_count, version, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11)",
+                                 owner, tin, file_count, version, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13)",
     )
     .bind(new.id.as_str())
     .bind(new.brand.as_str())
@@ -66,6 +70,8 @@ pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &Submission) -> Resu
     .bind(new.tin_uid.as_deref())
     .bind(new.sender_reference.as_deref())
     .bind(new.resubmits.as_ref().map(SubmissionId::as_str))
+    .bind(&new.owner)
+    .bind(new.tin.as_ref().map(Tin::as_str))
     .bind(new.created_at.as_microsecond())
     .execute(&mut *conn)
     .await?;
@@ -79,7 +85,7 @@ pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &Submission) -> Resu
 /// When the database fails.
 pub async fn get(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Submission>, DbError> {
     let row = sqlx::query(
-        "SELECT id, brand, reference, kind, state, said, channel, tin_uid, sender_reference, resubmits,
+        "SELECT id, brand, reference, kind, state, said, channel, tin_uid, sender_reference, resubmits, owner, tin,
                 version, created_at, submitted_at, ended_at FROM submission WHERE id = $1",
     )
     .bind(id.as_str())
@@ -268,6 +274,8 @@ fn read(row: &AnyRow) -> Result<Submission, DbError> {
         tin_uid: opt_text(row, "tin_uid")?,
         sender_reference: opt_text(row, "sender_reference")?,
         resubmits: opt_parsed(row, "resubmits")?,
+        owner: text(row, "owner")?,
+        tin: opt_parsed(row, "tin")?,
         version: number(row, "version")?,
         created_at: instant(row, "created_at")?,
         submitted_at: opt_instant(row, "submitted_at")?,

@@ -61,6 +61,9 @@ pub struct ReceivePolicy {
     pub min_bytes_per_s: u64,
     /// Seconds before the rate is looked at, and that any pause may last.
     pub grace_s: u64,
+    /// Bytes of a file that the mailroom's sources bring: what came on paper or by fax is not refused for a limit of
+    /// uploads (INT-21), but no file is endless.
+    pub alone_bytes: u64,
 }
 
 impl ReceivePolicy {
@@ -133,6 +136,9 @@ impl IntakePlan {
             return Err(PlanError::Unusable(
                 "[scan] max_file_bytes is under the largest [limits] file_bytes: bytes would go unscanned".into(),
             ));
+        }
+        if self.receive.alone_bytes < self.limits.largest() {
+            return Err(PlanError::Unusable("[receive] alone_bytes must not be under the largest file_bytes".into()));
         }
         if self.sniff.entry_bytes > self.scan.max_file_bytes {
             return Err(PlanError::Unusable(

@@ -15,9 +15,9 @@ use crate::engine::stage::stop_at;
 use crate::intake::plan::ReceivePolicy;
 use crate::intake::{Intake, stages};
 use crate::model::document::{Channel, DocumentState, FileName};
-use crate::model::ids::{DocumentId, Sha256, SubmissionId};
+use crate::model::ids::{Brand, DocumentId, Sha256, SubmissionId};
 use crate::model::judgement::{Reason, ReasonCode};
-use crate::model::submission::SubmissionState;
+use crate::model::submission::{Said, SubmissionState};
 use crate::outside::objects::{ObjectError, ObjectKey};
 use crate::outside::spool::SpoolFile;
 
@@ -64,11 +64,43 @@ pub enum ReceiveError {
     Db(#[from] DbError),
 }
 
+/// Where a file goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Destination<'a> {
+    /// Into a submission, within its limits.
+    Submission(&'a SubmissionId),
+    /// Nowhere yet: it came alone, by the mailroom's scanner or a gateway, or was split from another.
+    Alone {
+        /// The brand it came to.
+        brand: &'a Brand,
+        /// How it came.
+        channel: Channel,
+        /// What was said of it.
+        said: Option<&'a Said>,
+        /// The mailroom batch it came in.
+        batch_id: Option<&'a str>,
+        /// The document it was split from.
+        parent_id: Option<&'a DocumentId>,
+    },
+}
+
+impl Destination<'_> {
+    const fn submission(&self) -> Option<&SubmissionId> {
+        match self {
+            Self::Submission(id) => Some(id),
+            Self::Alone { .. } => None,
+        }
+    }
+}
+
 /// A file that arrives.
 #[derive(Debug)]
 pub struct Arriving<'a> {
-    /// The submission it is for.
-    pub submission: &'a SubmissionId,
+    /// Where it goes.
+    pub to: Destination<'a>,
+    /// The id it is to have: for a sender that must know it before, so that after a crash it can tell whether the file
+    /// was taken.
+    pub document: Option<&'a DocumentId>,
     /// The sender's name for it.
     pub file_name: &'a FileName,
     /// The length announced, in bytes.
@@ -89,8 +121,10 @@ impl Intake {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
         let stamp = Stamp { ctx: &self.ctx, actor: arriving.actor };
-        let document: DocumentId =
-            self.ctx.new_id().parse().map_err(|_| ReceiveError::Db(DbError::Unreadable { column: "id" }))?;
+        let document = match arriving.document {
+            Some(id) => id.clone(),
+            None => self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
+        };
         let begun = Begun::new(self, &arriving, &document);
         let (limit_bytes, spooled) = match self.admit(stamp, &arriving, &document).await {
             Ok(admitted) => admitted,
@@ -122,29 +156,23 @@ impl Intake {
         id: &DocumentId,
     ) -> Result<(u64, SpoolFile), ReceiveError> {
         let mut tx = self.db.begin().await?;
-        let submission = submissions::lock(&mut tx, arriving.submission).await?.ok_or(ReceiveError::NoSubmission)?;
-        if submission.state != SubmissionState::Open {
-            return Err(ReceiveError::Closed { state: submission.state });
-        }
-        self.end_torn(&mut tx, stamp, arriving).await?;
-        let limits = self.plan.limits.of(submission.kind);
-        // a paper or fax document can't be refused for a limit of uploads (INT-21)
-        let limited = submission.channel == Channel::Upload;
-        if limited && !submissions::reserve_file(&mut tx, arriving.submission, limits.files).await? {
-            return Err(refused(
-                ReasonCode::TooManyFiles,
-                format!("a submission takes at most {} files; take one away or begin another", limits.files),
-            ));
-        }
-        if let Some(announced) = arriving.announced_bytes.filter(|n| limited && *n > limits.file_bytes) {
-            return Err(too_large(limits.file_bytes, Some(announced)));
-        }
+        let (brand, channel, limit_bytes) = match arriving.to {
+            Destination::Submission(submission) => self.admit_to(&mut tx, stamp, arriving, submission).await?,
+            Destination::Alone { brand, channel, .. } => (brand.clone(), channel, self.plan.receive.alone_bytes),
+        };
+        let (said, batch_id, parent_id) = match arriving.to {
+            Destination::Submission(_) => (None, None, None),
+            Destination::Alone { said, batch_id, parent_id, .. } => (said, batch_id, parent_id),
+        };
         let new = NewDocument {
             id,
-            brand: &submission.brand,
-            submission_id: Some(arriving.submission),
-            channel: submission.channel,
+            brand: &brand,
+            submission_id: arriving.to.submission(),
+            channel,
             file_name: arriving.file_name,
+            said,
+            parent_id,
+            batch_id,
             received_at: arriving.received_at.unwrap_or_else(|| self.ctx.now()),
             node: &self.node,
         };
@@ -157,8 +185,37 @@ impl Intake {
         // there before the row is: a row of this node without one is of an upload that nobody goes on with
         let spooled = self.spool.create(id).await.map_err(ReceiveError::Spool)?;
         tx.commit().await.map_err(DbError::from)?;
-        let limit = if limited { limits.file_bytes } else { self.plan.scan.max_file_bytes };
-        Ok((limit, spooled))
+        Ok((limit_bytes, spooled))
+    }
+
+    /// Whether the submission takes one more such file: its brand and channel, and how large the file may be.
+    async fn admit_to(
+        &self,
+        conn: &mut crate::db::Conn,
+        stamp: Stamp<'_>,
+        arriving: &Arriving<'_>,
+        id: &SubmissionId,
+    ) -> Result<(Brand, Channel, u64), ReceiveError> {
+        let submission = submissions::lock(conn, id).await?.ok_or(ReceiveError::NoSubmission)?;
+        if submission.state != SubmissionState::Open {
+            return Err(ReceiveError::Closed { state: submission.state });
+        }
+        self.end_torn(conn, stamp, id, arriving.file_name).await?;
+        // a paper or fax document can't be refused for a limit of uploads (INT-21)
+        if submission.channel != Channel::Upload {
+            return Ok((submission.brand, submission.channel, self.plan.receive.alone_bytes));
+        }
+        let limits = self.plan.limits.of(submission.kind);
+        if !submissions::reserve_file(conn, id, limits.files).await? {
+            return Err(refused(
+                ReasonCode::TooManyFiles,
+                format!("a submission takes at most {} files; take one away or begin another", limits.files),
+            ));
+        }
+        if let Some(announced) = arriving.announced_bytes.filter(|n| *n > limits.file_bytes) {
+            return Err(too_large(limits.file_bytes, Some(announced)));
+        }
+        Ok((submission.brand, submission.channel, limits.file_bytes))
     }
 
     /// Ends an earlier upload of this name that a crash of this node cut off: without a spool file nobody is
@@ -167,10 +224,11 @@ impl Intake {
         &self,
         conn: &mut crate::db::Conn,
         stamp: Stamp<'_>,
-        arriving: &Arriving<'_>,
+        submission: &SubmissionId,
+        file_name: &FileName,
     ) -> Result<(), DbError> {
-        let name = arriving.file_name.reading_key();
-        for document in documents::of_submission(conn, arriving.submission).await? {
+        let name = file_name.reading_key();
+        for document in documents::of_submission(conn, submission).await? {
             let ours = document.state == DocumentState::Receiving && document.node == self.node;
             if ours && document.file_name.reading_key() == name && !self.spool.path(&document.id).exists() {
                 end_unreceived(conn, stamp, &document.id, broken_off()).await?;
@@ -219,9 +277,11 @@ impl Intake {
     ) -> Result<(), ReceiveError> {
         stop_at("receive", "stored").await;
         let mut tx = self.db.begin().await?;
-        let submission = submissions::lock(&mut tx, arriving.submission).await?.ok_or(ReceiveError::NoSubmission)?;
-        if submission.state != SubmissionState::Open {
-            return Err(ReceiveError::Closed { state: submission.state });
+        if let Destination::Submission(id) = arriving.to {
+            let submission = submissions::lock(&mut tx, id).await?.ok_or(ReceiveError::NoSubmission)?;
+            if submission.state != SubmissionState::Open {
+                return Err(ReceiveError::Closed { state: submission.state });
+            }
         }
         let document = documents::get(&mut tx, id).await?.ok_or(ReceiveError::NoSubmission)?;
         if document.state != DocumentState::Receiving {
@@ -364,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_slow_drip_is_noticed_after_the_grace_only() {
-        let policy = ReceivePolicy { deadline_s: 900, min_bytes_per_s: 1000, grace_s: 20 };
+        let policy = ReceivePolicy { deadline_s: 900, min_bytes_per_s: 1000, grace_s: 20, alone_bytes: 1 };
         for (seconds, bytes, slow) in [(5, 0, false), (20, 1, false), (21, 20_000, true), (21, 21_000, false)] {
             assert_eq!(is_too_slow(Duration::from_secs(seconds), bytes, &policy), slow, "{seconds} s, {bytes} bytes");
         }

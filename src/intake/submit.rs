@@ -77,6 +77,8 @@ impl Intake {
             reference: ReferenceNumber::from_random(self.ctx.random_bits()),
             kind: new.kind,
             state: SubmissionState::Open,
+            owner: actor.to_owned(),
+            tin: new.said.tin.clone(),
             said: new.said,
             channel: new.channel,
             tin_uid,

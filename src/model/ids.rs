@@ -117,12 +117,26 @@ text_id!(
     EventId, "event id", uuid
 );
 text_id!(
-    /// The name of a brand the installation serves: lower-case letters, digits and `-`, at most 32.
+    /// A key's id (UUIDv7). It outlives the secrets that are rotated under it.
+    KeyId, "key id", uuid
+);
+text_id!(
+    /// A user's id (UUIDv7), of a practice's or of the payer's own.
+    UserId, "user id", uuid
+);
+text_id!(
+    /// A resumable upload's id (UUIDv7).
+    UploadId, "upload id", uuid
+);
+text_id!(
+    /// The name of a brand the installation serves: lower-case letters, digits and `-`, at most 32. With `.test`
+    /// behind, its twin for trials (INT-35).
     Brand, "brand", |text| {
-        if text.is_empty() || text.len() > 32 {
+        let name = text.strip_suffix(".test").unwrap_or(text);
+        if name.is_empty() || name.len() > 32 {
             return Err("it must have 1 to 32 characters");
         }
-        if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
             return Err("it may hold lower-case letters, digits and - only");
         }
         Ok(text.to_owned())
@@ -194,7 +208,7 @@ text_id!(
     }
 );
 
-printable!(DocumentId, SubmissionId, CaseId, EventId, Brand, Sha256, ReferenceNumber);
+printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, Brand, Sha256, ReferenceNumber);
 hidden!(Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 
 impl Tin {

@@ -1,5 +1,6 @@
 //! The domain without effects: no I/O, no async, no clock. Everything here is a value or a pure function.
 
+pub mod access;
 pub mod case;
 pub mod document;
 pub mod event;

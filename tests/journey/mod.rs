@@ -19,7 +19,7 @@ use lettercase::app::App;
 use lettercase::db::{events, work};
 use lettercase::http::api::view::SubmissionView;
 use lettercase::intake::plan::IntakePlan;
-use lettercase::intake::receive::{Arriving, Receipt, ReceiveError};
+use lettercase::intake::receive::{Arriving, Destination, Receipt, ReceiveError};
 use lettercase::intake::submit::NewSubmission;
 use lettercase::model::case::CaseKind;
 use lettercase::model::document::{Channel, DocumentState, FileName};
@@ -82,8 +82,14 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
 {
     let file_name = FileName::new(name).unwrap();
-    let arriving =
-        Arriving { submission: to, file_name: &file_name, announced_bytes, received_at: None, actor: "test" };
+    let arriving = Arriving {
+        to: Destination::Submission(to),
+        document: None,
+        file_name: &file_name,
+        announced_bytes,
+        received_at: None,
+        actor: "test",
+    };
     app.intake.receive(arriving, body).await
 }
 

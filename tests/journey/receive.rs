@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use lettercase::intake::plan::IntakePlan;
-use lettercase::intake::receive::Arriving;
+use lettercase::intake::receive::{Arriving, Destination};
 use lettercase::intake::review;
 use lettercase::model::case::CaseKind;
 use lettercase::model::document::{Channel, DocumentState, FileName};
@@ -235,7 +235,8 @@ on_both! {
         let faxed = "2026-11-18T22:14:09Z".parse().unwrap();
         let file_name = FileName::new("fax.txt").unwrap();
         let arriving = Arriving {
-            submission: &id,
+            to: Destination::Submission(&id),
+            document: None,
             file_name: &file_name,
             announced_bytes: None,
             received_at: Some(faxed),

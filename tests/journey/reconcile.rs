@@ -29,6 +29,9 @@ async fn receiving(world: &World, to: &SubmissionId, name: &str) -> DocumentId {
     let mut tx = world.db().begin().await.unwrap();
     assert!(submissions::reserve_file(&mut tx, to, 10).await.unwrap());
     let new = NewDocument {
+        said: None,
+        parent_id: None,
+        batch_id: None,
         id: &id,
         brand: &world.settings.brand,
         submission_id: Some(to),

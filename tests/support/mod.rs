@@ -19,7 +19,7 @@ use lettercase::db::{Db, Stamp, documents, ledger};
 use lettercase::http::api::view::{self, SubmissionView};
 use lettercase::intake::load::{Form, LoadReport, load};
 use lettercase::intake::plan::IntakePlan;
-use lettercase::intake::receive::{Arriving, Receipt, ReceiveError};
+use lettercase::intake::receive::{Arriving, Destination, Receipt, ReceiveError};
 use lettercase::intake::reconcile::compare_content;
 use lettercase::intake::submit::NewSubmission;
 use lettercase::model::case::CaseKind;
@@ -226,8 +226,14 @@ impl World {
     /// Adds a file in one piece.
     pub async fn try_add(&self, to: &SubmissionId, name: &str, bytes: &[u8]) -> Result<Receipt, ReceiveError> {
         let file_name = FileName::new(name).unwrap();
-        let arriving =
-            Arriving { submission: to, file_name: &file_name, announced_bytes: None, received_at: None, actor: "test" };
+        let arriving = Arriving {
+            to: Destination::Submission(to),
+            document: None,
+            file_name: &file_name,
+            announced_bytes: None,
+            received_at: None,
+            actor: "test",
+        };
         let body = stream::iter([Ok::<_, std::io::Error>(Bytes::copy_from_slice(bytes))]);
         self.app.intake.receive(arriving, body).await
     }

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use super::submissions::parse;
 use super::{ACTOR, Api};
 use crate::http::errors::Problem;
-use crate::intake::receive::{Arriving, Receipt};
+use crate::intake::receive::{Arriving, Destination, Receipt};
 use crate::model::document::FileName;
 
 /// How long the rest of a refused upload is read and thrown away.
@@ -32,7 +32,8 @@ pub async fn raw(
     let file_name = file_name(&name)?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok());
     let arriving = Arriving {
-        submission: &submission,
+        to: Destination::Submission(&submission),
+        document: None,
         file_name: &file_name,
         announced_bytes: announced,
         received_at: None,
@@ -65,7 +66,8 @@ pub async fn multipart(
         let Some(name) = part.file_name().map(ToOwned::to_owned) else { continue };
         let file_name = file_name(&name)?;
         let arriving = Arriving {
-            submission: &submission,
+            to: Destination::Submission(&submission),
+            document: None,
             file_name: &file_name,
             announced_bytes: None,
             received_at: None,

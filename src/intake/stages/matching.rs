@@ -107,7 +107,10 @@ const fn has_text(file_type: FileType) -> bool {
 }
 
 async fn sent(conn: &mut Conn, input: &Stored) -> Result<Sent, DbError> {
-    let Some(id) = &input.document.submission_id else { return Ok(Sent::default()) };
+    let Some(id) = &input.document.submission_id else {
+        let said = input.document.said.clone().unwrap_or_default();
+        return Ok(Sent { said, ..Sent::default() });
+    };
     let Some(submission) = submissions::get(conn, id).await? else { return Ok(Sent::default()) };
     if submission.state != SubmissionState::Accepted {
         return Err(DbError::Stale { what: "submission" });
