@@ -4,14 +4,19 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 
+use crate::access::Access;
 use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::PlanError;
 use crate::engine::sequencer::{AuditKey, Head, Sequencer, head_key};
 use crate::engine::{Engine, Parts};
+use crate::http::api::Api;
+use crate::http::limits::Use;
+use crate::http::plan::DoorsPlan;
 use crate::intake::plan::IntakePlan;
 use crate::intake::{Intake, stages};
 use crate::outside::context::Context;
@@ -70,6 +75,10 @@ pub struct App {
     pub intake: Intake,
     /// The engine over all stages.
     pub engine: Engine,
+    /// Who callers are.
+    pub access: Access,
+    /// The plan of the doors.
+    pub doors: Arc<DoorsPlan>,
     /// The key of the audit chain.
     pub audit_key: AuditKey,
     /// The hash of the plan this node runs.
@@ -158,6 +167,8 @@ impl App {
     ) -> Result<Self, StartError> {
         make_dir(&settings.data_dir)?;
         let audit_key = audit_key(&settings, &ctx)?;
+        let doors = Arc::new(DoorsPlan::load(settings.config_dir.as_deref())?.plan);
+        let access = Access::new(db.clone(), ctx.clone());
         let objects: Arc<dyn Objects> = objects::open(&settings.objects_options()).await?;
         let spool_dir = settings.data_dir.join("spool").join(&settings.node);
         let spool = Spool::open(&spool_dir).await.map_err(|source| StartError::Disk {
@@ -188,7 +199,23 @@ impl App {
             sequencer: Sequencer::new(audit_key.clone(), objects, settings.node.clone()),
             ctx,
         })?;
-        Ok(Self { settings: Arc::new(settings), intake, engine, audit_key, plan_hash, _lock: None })
+        Ok(Self { settings: Arc::new(settings), intake, engine, access, doors, audit_key, plan_hash, _lock: None })
+    }
+
+    /// What the routes work with.
+    pub fn api(&self, metrics: Option<PrometheusHandle>) -> Api {
+        let settings = &self.settings;
+        Api {
+            intake: self.intake.clone(),
+            engine: self.engine.clone(),
+            access: self.access.clone(),
+            brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),
+            usage: Use::new(&self.doors, &self.intake.ctx),
+            plan: self.doors.clone(),
+            trusted: settings.trusted_proxies.as_slice().into(),
+            metrics_from: settings.metrics_from.as_slice().into(),
+            metrics,
+        }
     }
 
     /// Verifies the chain of events against the head kept outside the database.

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::{Table, Value};
@@ -18,7 +19,8 @@ use crate::outside::scanner::Endpoint;
 const PREFIX: &str = "LETTERCASE_";
 
 /// Names with the prefix that are no settings: they steer the client, or the tests.
-const OTHERS: &[&str] = &["LETTERCASE_SETTINGS", "LETTERCASE_SERVER", "LETTERCASE_LOG", "LETTERCASE_TEST_POSTGRES"];
+const OTHERS: &[&str] =
+    &["LETTERCASE_SETTINGS", "LETTERCASE_SERVER", "LETTERCASE_KEY", "LETTERCASE_LOG", "LETTERCASE_TEST_POSTGRES"];
 
 /// Why the settings can't be used.
 #[derive(Debug, Error)]
@@ -50,7 +52,7 @@ pub enum SettingsError {
 pub struct Settings {
     /// Everything that is on this machine lies below it.
     pub data_dir: PathBuf,
-    /// Where `serve` listens. Loopback only until access control comes.
+    /// Where `serve` listens. Beyond loopback it wants `tls`, or `trusted_proxies` that end TLS before it.
     #[serde(default = "listen")]
     pub listen: SocketAddr,
     /// This node's name; nodes that share a database need different ones, and have to be given them.
@@ -59,6 +61,18 @@ pub struct Settings {
     /// The brand of submissions that name none.
     #[serde(default = "brand")]
     pub brand: crate::model::ids::Brand,
+    /// Further brands that are served.
+    #[serde(default)]
+    pub brands: Vec<crate::model::ids::Brand>,
+    /// The certificate to listen with.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Addresses of proxies whose `X-Forwarded-For` is believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Addresses beside this machine's own that may read `/metrics` without a key.
+    #[serde(default)]
+    pub metrics_from: Vec<IpNet>,
     /// `sqlite:PATH` or `postgres://…`; without it, SQLite in the data directory.
     #[serde(default)]
     pub database: Option<Secret>,
@@ -75,6 +89,16 @@ pub struct Settings {
     /// directory; several nodes need the same one.
     #[serde(default)]
     pub audit_key_file: Option<PathBuf>,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate and those it rests on.
+    pub certificate_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
 }
 
 /// A setting that may hold a password: it does not print.
@@ -194,6 +218,19 @@ impl Settings {
         if self.is_shared() && self.audit_key_file.is_none() {
             return Err(SettingsError::Together(
                 "with PostgreSQL, audit_key_file must name the key that all nodes share",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that what is said over the network can't be read on its way.
+    ///
+    /// # Errors
+    /// When an address beyond this machine is to be listened on, without TLS and without a proxy that ends it.
+    pub fn check_listen(&self) -> Result<(), SettingsError> {
+        if !self.listen.ip().is_loopback() && self.tls.is_none() && self.trusted_proxies.is_empty() {
+            return Err(SettingsError::Together(
+                "to listen beyond loopback set tls (certificate_file, key_file), or trusted_proxies where a proxy ends TLS",
             ));
         }
         Ok(())

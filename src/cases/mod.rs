@@ -15,6 +15,11 @@ use crate::model::event::{Event, EventType};
 use crate::model::ids::{CaseId, CaseNumber, ReferenceNumber};
 use crate::model::submission::SubmissionState;
 
+/// Also where there is such a claim, but of another practice or member than was said: they are told apart to nobody.
+const UNKNOWN_CLAIM: &str = "no claim of the number named is known for the practice and member named";
+/// Also where there is such a case, but of another practice.
+const UNKNOWN_CASE: &str = "no case of the number named is known for the practice named";
+
 /// The reader of submissions' events.
 pub struct Cases;
 
@@ -53,9 +58,11 @@ async fn answer(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> R
     let none = |answer: &str| CaseAnswer { case_id: None, answer: answer.into() };
     if let Some(number) = &said.case_number {
         return Ok(match case_files::by_number(conn, &submission.brand, number).await? {
+            // another practice is not told that there is such a case
+            Some(case) if said.tin.as_ref().is_some_and(|tin| *tin != case.tin) => none(UNKNOWN_CASE),
             Some(case) if case.kind == submission.kind => found(case.id),
             Some(_) => none("the case named is of another kind"),
-            None => none("no case of the number named is known"),
+            None => none(UNKNOWN_CASE),
         });
     }
     if let Some(reference) = &said.reference {
@@ -94,15 +101,15 @@ async fn open(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Res
     let said = &submission.said;
     let Some(number) = &said.claim_number else { return none("no claim was named") };
     let Some(claim) = case_files::claim(conn, &submission.brand, number).await? else {
-        return none("no claim of the number named is known");
+        return none(UNKNOWN_CLAIM);
     };
-    if !claim.status.is_finalized() {
-        return none("the claim is not finalized (REC-02)");
-    }
     let other_practice = said.tin.as_ref().is_some_and(|tin| *tin != claim.tin);
     let other_member = said.member_id.as_ref().is_some_and(|member| *member != claim.member_id);
     if other_practice || other_member {
-        return none("the claim named is another practice's or another member's");
+        return none(UNKNOWN_CLAIM);
+    }
+    if !claim.status.is_finalized() {
+        return none("the claim is not finalized (REC-02)");
     }
     let id: CaseId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
     let case_number = new_case_number(stamp.ctx.random_bits())?;

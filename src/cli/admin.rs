@@ -131,7 +131,7 @@ async fn status(environment: &Environment, common: &Common, which: Option<&str>)
         Err(_) => which.parse().ok(),
     };
     let view = match &id {
-        Some(id) => view::of_submission(&mut conn, id).await?,
+        Some(id) => view::of_submission(&mut conn, id, view::Eyes::All).await?,
         None => None,
     };
     let view = view.ok_or_else(|| CliError::Usage("there is no submission of that reference number or id".into()))?;

@@ -116,7 +116,7 @@ async fn intake(
     // The peer goes first, so that both find the files in the page cache.
     let peer_s = clamdscan(&config, paths, environment)?;
     let before = peak_rss_bytes();
-    let client = ApiClient::new(&node.url())?;
+    let client = ApiClient::new(&node.url(), &node.key)?;
     let began = Instant::now();
     send_all(&client, paths, concurrency).await?;
     let took_s = began.elapsed().as_secs_f64();

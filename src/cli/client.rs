@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use indicatif::ProgressBar;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Body, Client, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +36,9 @@ pub(super) enum ClientError {
     /// The server's address can't be used.
     #[error("{0} is not the address of a server")]
     Address(String),
+    /// The key can't be sent.
+    #[error("the key holds characters that no key has")]
+    Key,
     /// A file can't be read.
     #[error("can't read {0}")]
     File(PathBuf, #[source] std::io::Error),
@@ -54,13 +58,21 @@ pub(super) struct ApiClient {
 }
 
 impl ApiClient {
-    pub(super) fn new(base: &str) -> Result<Self, ClientError> {
+    /// A client that sends with this key.
+    pub(super) fn new(base: &str, key: &str) -> Result<Self, ClientError> {
         let bad = || ClientError::Address(base.to_owned());
         let base = Url::parse(base).map_err(|_| bad())?;
         if base.cannot_be_a_base() {
             return Err(bad());
         }
-        Ok(Self { http: Client::builder().no_proxy().connect_timeout(Duration::from_secs(10)).build()?, base })
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ClientError::Key)?;
+        bearer.set_sensitive(true);
+        let http = Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(10))
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+            .build()?;
+        Ok(Self { http, base })
     }
 
     fn url(&self, parts: &[&str]) -> Result<Url, ClientError> {

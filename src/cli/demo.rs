@@ -184,7 +184,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
     let scenarios: Scenarios = toml::from_str(&text)
         .map_err(|e| PlanError::Syntax { file: path.display().to_string(), message: e.to_string() })?;
     let mut demo = Demo {
-        client: ApiClient::new(&node.url())?,
+        client: ApiClient::new(&node.url(), &node.key)?,
         documents_dir: samples.join("documents"),
         scratch: tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?,
         limits: intake.plan.limits.clone(),

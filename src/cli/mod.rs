@@ -60,7 +60,7 @@ enum Command {
     Serve {
         #[command(flatten)]
         common: Common,
-        /// Where to listen; loopback only.
+        /// Where to listen; beyond loopback the settings must name a certificate or trusted proxies.
         #[arg(long, value_name = "ADDR")]
         listen: Option<std::net::SocketAddr>,
     },
@@ -254,6 +254,8 @@ enum CliError {
     Client(#[from] client::ClientError),
     #[error(transparent)]
     Made(#[from] made::MakeError),
+    #[error(transparent)]
+    Serve(#[from] crate::http::server::ServeError),
     #[error("{0}: {1}")]
     File(PathBuf, #[source] std::io::Error),
     #[error("can't listen on {0}: {1}")]

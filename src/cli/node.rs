@@ -1,16 +1,15 @@
 //! Nodes: `serve`, `work`, and the one that `submit --data`, `demo` and `bench` run within themselves.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{CliError, Environment};
 use crate::app::App;
-use crate::http::api::{self, Api};
+use crate::http::server;
 use crate::settings::Settings;
 
 /// Begins logging to standard error: in JSON where a service runs, else only what goes wrong.
@@ -29,6 +28,9 @@ pub(super) struct Node {
     pub(super) app: App,
     /// Where it listens.
     pub(super) address: Option<SocketAddr>,
+    scheme: &'static str,
+    /// A key that this process alone knows, for what it sends to itself.
+    pub(super) key: String,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -38,43 +40,40 @@ impl Node {
     pub(super) async fn start(settings: Settings, listen: Option<SocketAddr>) -> Result<Self, CliError> {
         let listener = match listen {
             None => None,
-            Some(address) if !address.ip().is_loopback() => {
-                return Err(CliError::Usage(format!(
-                    "{address} is not a loopback address; there is no access control yet, so nothing else is listened on"
-                )));
-            }
-            Some(address) => Some(TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?),
+            Some(address) => Some(TcpListener::bind(address).map_err(|error| CliError::Listen(address, error))?),
         };
+        let tls = match settings.tls.as_ref().filter(|_| listen.is_some()) {
+            None => None,
+            Some(tls) => Some(server::read_tls(&tls.certificate_file, &tls.key_file).await?),
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listener.as_ref().and_then(|l| l.local_addr().ok());
-        let app = App::start(settings).await?;
+        let mut app = App::start(settings).await?;
+        let (access, key) = app.access.with_local_key();
+        app.access = access;
         let stop = watch::Sender::new(false);
         let mut tasks = Vec::new();
         let engine = app.engine.clone();
         tasks.push(tokio::spawn(async move { engine.run().await }));
         tasks.push(tokio::spawn(reconcile(app.clone(), stop.subscribe())));
         if let Some(listener) = listener {
-            let api = Api {
-                intake: app.intake.clone(),
-                engine: app.engine.clone(),
-                brand: app.settings.brand.clone(),
-                metrics: metrics_handle(),
-            };
+            let api = app.api(metrics_handle());
             let mut stopping = stop.subscribe();
             tasks.push(tokio::spawn(async move {
                 let stopped = async move {
                     let _ = stopping.wait_for(|stop| *stop).await;
                 };
-                if let Err(error) = api::serve(listener, api, stopped).await {
+                if let Err(error) = server::serve(listener, tls, api, stopped).await {
                     tracing::error!(error = %error, "http ended");
                 }
             }));
         }
-        Ok(Self { app, address, stop, tasks })
+        Ok(Self { app, address, scheme, key, stop, tasks })
     }
 
     /// The base of its addresses.
     pub(super) fn url(&self) -> String {
-        self.address.map(|address| format!("http://{address}")).unwrap_or_default()
+        self.address.map(|address| format!("{}://{address}", self.scheme)).unwrap_or_default()
     }
 
     /// Finishes or gives back what runs, and ends.
@@ -113,6 +112,7 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
 }
 
 pub(super) async fn serve(settings: Settings) -> Result<(), CliError> {
+    settings.check_listen()?;
     let listen = settings.listen;
     let node = Node::start(settings, Some(listen)).await?;
     tell_ready(&node).await;

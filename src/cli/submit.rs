@@ -21,6 +21,9 @@ pub(super) struct SubmitArgs {
     /// A server's address. Also LETTERCASE_SERVER.
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     server: Option<String>,
+    /// The file that holds the server's key. Else the key itself is in LETTERCASE_KEY.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    key_file: Option<PathBuf>,
     /// Without a server: everything in this process, on this data directory.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -38,11 +41,11 @@ pub(super) async fn run(args: SubmitArgs, environment: &Environment) -> Result<(
         None => args.server.clone().or_else(|| environment.variables.get("LETTERCASE_SERVER").cloned()),
     };
     let outcome = match server {
-        Some(server) => send(&ApiClient::new(&server)?, &args).await,
+        Some(server) => send(&ApiClient::new(&server, &key(&args, environment)?)?, &args).await,
         None => {
             let settings = environment.settings(args.data.as_deref())?;
             let node = Node::start(settings, Some(([127, 0, 0, 1], 0).into())).await?;
-            let sent = match ApiClient::new(&node.url()) {
+            let sent = match ApiClient::new(&node.url(), &node.key) {
                 Ok(client) => send(&client, &args).await,
                 Err(error) => Err(error.into()),
             };
@@ -59,6 +62,18 @@ pub(super) async fn run(args: SubmitArgs, environment: &Environment) -> Result<(
         |state| matches!(state, DocumentState::Matched | DocumentState::NeedsReview | DocumentState::Unmatched);
     let good = outcome.state == SubmissionState::Accepted && outcome.documents.iter().all(|d| matched(d.state));
     if good { Ok(()) } else { Err(CliError::No) }
+}
+
+/// The key for a server. Never an argument: those can be seen by everybody on the machine.
+fn key(args: &SubmitArgs, environment: &Environment) -> Result<String, CliError> {
+    let key = match &args.key_file {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| CliError::File(file.clone(), error))?,
+        None => environment.variables.get("LETTERCASE_KEY").cloned().unwrap_or_default(),
+    };
+    match key.trim() {
+        "" => Err(CliError::Usage("a server wants a key: set LETTERCASE_KEY, or name a file by --key-file".into())),
+        key => Ok(key.to_owned()),
+    }
 }
 
 async fn send(client: &ApiClient, args: &SubmitArgs) -> Result<SubmissionView, CliError> {

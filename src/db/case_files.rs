@@ -32,6 +32,8 @@ pub struct CaseFile {
     pub tin: Tin,
     /// The patient.
     pub member_id: MemberId,
+    /// Whether it holds behavioral or substance-use records (OPS-17).
+    pub sensitive: bool,
     /// Counts its changes.
     pub version: i64,
 }
@@ -85,7 +87,7 @@ pub async fn claim(conn: &mut Conn, brand: &Brand, number: &ClaimNumber) -> Resu
 /// When the database fails.
 pub async fn by_number(conn: &mut Conn, brand: &Brand, number: &CaseNumber) -> Result<Option<CaseFile>, DbError> {
     let row = sqlx::query(
-        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, version FROM case_file
+        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, sensitive_since, version FROM case_file
          WHERE brand = $1 AND case_number = $2",
     )
     .bind(brand.as_str())
@@ -101,7 +103,7 @@ pub async fn by_number(conn: &mut Conn, brand: &Brand, number: &CaseNumber) -> R
 /// When the database fails.
 pub async fn get(conn: &mut Conn, id: &CaseId) -> Result<Option<CaseFile>, DbError> {
     let row = sqlx::query(
-        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, version FROM case_file WHERE id = $1",
+        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, sensitive_since, version FROM case_file WHERE id = $1",
     )
     .bind(id.as_str())
     .fetch_optional(conn)
@@ -164,7 +166,7 @@ pub async fn open_reconsideration_of(
     claim: &ClaimNumber,
 ) -> Result<Option<CaseFile>, DbError> {
     let row = sqlx::query(
-        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, version FROM case_file
+        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, sensitive_since, version FROM case_file
          WHERE brand = $1 AND claim_number = $2 AND kind = 'reconsideration' AND closed_at IS NULL",
     )
     .bind(brand.as_str())
@@ -280,6 +282,7 @@ fn read(row: &AnyRow) -> Result<CaseFile, DbError> {
         closed_at: opt_instant(row, "closed_at")?,
         tin: parsed(row, "tin")?,
         member_id: parsed(row, "member_id")?,
+        sensitive: opt_instant(row, "sensitive_since")?.is_some(),
         version: number(row, "version")?,
     })
 }

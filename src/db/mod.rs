@@ -9,6 +9,7 @@ pub mod case_files;
 pub mod contents;
 pub mod documents;
 pub mod events;
+pub mod idempotency;
 pub mod leases;
 pub mod ledger;
 pub mod reference;

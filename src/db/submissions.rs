@@ -79,19 +79,83 @@ pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &Submission) -> Resu
     tell(conn, stamp, new, new.state).await
 }
 
+/// A statement's text: the columns that [`read`] reads, and the caller's tail.
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT id, brand, reference, kind, state, said, channel, tin_uid, sender_reference, resubmits, owner, tin,
+                    version, created_at, submitted_at, ended_at FROM submission ",
+            $tail
+        )
+    };
+}
+
 /// The submission of that id.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn get(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Submission>, DbError> {
-    let row = sqlx::query(
-        "SELECT id, brand, reference, kind, state, said, channel, tin_uid, sender_reference, resubmits, owner, tin,
-                version, created_at, submitted_at, ended_at FROM submission WHERE id = $1",
-    )
-    .bind(id.as_str())
-    .fetch_optional(conn)
-    .await?;
+    let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// Which submissions a list has. Each goes by an index of its own.
+#[derive(Debug, Clone, Copy)]
+pub enum Filter<'a> {
+    /// All there are.
+    All,
+    /// Those that somebody opened.
+    Owner(&'a str),
+    /// Those about a practice.
+    Tin(&'a Tin),
+    /// Those that somebody opened under a reference of their own.
+    SenderReference(&'a str, &'a str),
+}
+
+/// Submissions, newest first, behind `before` (creation in microseconds, id).
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    conn: &mut Conn,
+    filter: Filter<'_>,
+    before: Option<(i64, &str)>,
+    limit: i64,
+) -> Result<Vec<Submission>, DbError> {
+    let (at, id) = before.unwrap_or((i64::MAX, ""));
+    let (statement, first, second) = match filter {
+        Filter::All => (
+            select!(
+                "WHERE (created_at, id) < ($1, $2) AND $4 = $4 AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+            "",
+            "",
+        ),
+        Filter::Owner(owner) => (
+            select!(
+                "WHERE owner = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+            owner,
+            "",
+        ),
+        Filter::Tin(tin) => (
+            select!(
+                "WHERE tin = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+            tin.as_str(),
+            "",
+        ),
+        Filter::SenderReference(owner, reference) => (
+            select!(
+                "WHERE owner = $4 AND sender_reference = $5 AND (created_at, id) < ($1, $2)
+                 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+            owner,
+            reference,
+        ),
+    };
+    let rows = sqlx::query(statement).bind(at).bind(id).bind(limit).bind(first).bind(second).fetch_all(conn).await?;
+    rows.iter().map(read).collect()
 }
 
 /// The id behind a reference number.

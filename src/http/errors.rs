@@ -2,51 +2,94 @@
 //! that was sent.
 
 use axum::Json;
-use axum::extract::multipart::MultipartRejection;
-use axum::extract::rejection::PathRejection;
+use axum::extract::multipart::{MultipartError, MultipartRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use std::time::Duration;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problems::Code;
+use crate::access::AuthError;
 use crate::db::DbError;
 use crate::intake::receive::ReceiveError;
 use crate::intake::submit::SubmitError;
 use crate::model::judgement::ReasonCode;
 
 /// A problem to be answered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: the code tells the kind.
+    #[schema(value_type = String)]
     r#type: &'static str,
     /// The status in words.
+    #[schema(value_type = String)]
     title: &'static str,
     /// The HTTP status.
     status: u16,
     /// The stable code.
-    pub code: String,
-    /// What is wrong with what, and what to do.
+    #[schema(value_type = String)]
+    pub code: &'static str,
+    /// What is wrong with what, and what to do. It never holds a value that was sent.
     pub detail: String,
+    /// The request's id, under which more is in our log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     #[serde(skip)]
-    retry_after_s: Option<u32>,
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
-    /// A problem of that status, code and sentence.
-    pub fn new(status: StatusCode, code: impl Into<String>, detail: impl Into<String>) -> Self {
+    /// A problem of that code and sentence.
+    pub fn of(code: Code, detail: impl Into<String>) -> Self {
+        let status = code.status();
         Self {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            code: code.into(),
+            code: code.as_str(),
             detail: detail.into(),
+            request_id: None,
             retry_after_s: None,
         }
     }
 
+    /// The same with a status that the code alone does not tell.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        self.title = status.canonical_reason().unwrap_or("Error");
+        self
+    }
+
+    /// The same, to be sent again after a while.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after_s = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        self
+    }
+
+    /// Whether the same request would be refused again: nothing passing stood in its way.
+    pub const fn is_final(&self) -> bool {
+        self.status < 500 && self.retry_after_s.is_none() && self.status != 408
+    }
+
+    /// It is not there, or not for this caller: nobody is told which.
+    pub fn not_found(what: &str) -> Self {
+        Self::of(Code::NotFound, format!("there is no such {what}"))
+    }
+
+    /// The request can't be read.
+    pub fn bad(detail: impl Into<String>) -> Self {
+        Self::of(Code::BadRequest, detail)
+    }
+
     /// Something of ours is away: the request can be repeated.
-    fn unavailable(what: &str) -> Self {
+    pub fn unavailable(what: &str) -> Self {
         let detail = format!("{what} can't be used now; nothing was taken, send the request again");
-        Self { retry_after_s: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
+        Self::of(Code::Unavailable, detail).retry_after(Duration::from_secs(5))
     }
 }
 
@@ -58,22 +101,45 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
 }
 
 impl From<PathRejection> for Problem {
-    fn from(rejection: PathRejection) -> Self {
-        Self::new(rejection.status(), "bad_path", "a part of the path can't be read: it must be percent-encoded UTF-8")
+    fn from(_: PathRejection) -> Self {
+        Self::of(Code::BadPath, "a part of the path can't be read: it must be percent-encoded UTF-8")
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        // serde's sentence quotes a value only where it is none of a field's codes; fields and rules are ours
+        let text = rejection.body_text();
+        let said = ["missing field", "unknown field", "duplicate field", "not a "].iter().find_map(|start| {
+            text.find(start).map(|at| text[at..].split(", expected").next().unwrap_or_default().to_owned())
+        });
+        let what = said.unwrap_or_else(|| "a parameter is not of its form".to_owned());
+        Self::bad(format!("the query can't be read: {what}"))
     }
 }
 
 impl From<MultipartRejection> for Problem {
-    fn from(rejection: MultipartRejection) -> Self {
+    fn from(_: MultipartRejection) -> Self {
         let detail = "the body must be multipart/form-data, and its Content-Type must name the boundary";
-        Self::new(rejection.status(), "bad_multipart", detail)
+        Self::of(Code::BadMultipart, detail)
+    }
+}
+
+impl From<MultipartError> for Problem {
+    fn from(error: MultipartError) -> Self {
+        let detail = "the multipart body can't be read: its boundary, a part's head or its end is broken";
+        let problem = Self::of(Code::BadMultipart, detail);
+        if error.status().is_client_error() { problem.with_status(error.status()) } else { problem }
     }
 }
 
@@ -84,7 +150,7 @@ impl From<DbError> for Problem {
         if error.is_passing() {
             Self::unavailable("the database")
         } else {
-            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an error of ours; it is in the log")
+            Self::of(Code::Internal, "an error of ours; it is in the log")
         }
     }
 }
@@ -93,18 +159,11 @@ impl From<ReceiveError> for Problem {
     fn from(error: ReceiveError) -> Self {
         let said = error.to_string();
         match error {
-            ReceiveError::NoSubmission => Self::new(StatusCode::NOT_FOUND, "not_found", said),
-            ReceiveError::Closed { .. } => Self::new(StatusCode::CONFLICT, "submission_closed", said),
-            ReceiveError::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", said),
-            ReceiveError::Broken => Self::new(StatusCode::BAD_REQUEST, ReasonCode::Incomplete.as_str(), said),
-            ReceiveError::Refused(reason) => {
-                let status = match reason.code {
-                    ReasonCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                    ReasonCode::DuplicateName | ReasonCode::TooManyFiles => StatusCode::CONFLICT,
-                    _ => StatusCode::UNPROCESSABLE_ENTITY,
-                };
-                Self::new(status, reason.code.as_str(), reason.message)
-            }
+            ReceiveError::NoSubmission => Self::of(Code::NotFound, said),
+            ReceiveError::Closed { .. } => Self::of(Code::SubmissionClosed, said),
+            ReceiveError::TooSlow => Self::of(Code::TooSlow, said),
+            ReceiveError::Broken => Self::of(Code::File(ReasonCode::Incomplete), said),
+            ReceiveError::Refused(reason) => Self::of(Code::File(reason.code), reason.message),
             ReceiveError::Spool(source) => {
                 tracing::error!(error = %source, "spool");
                 Self::unavailable("the spool")
@@ -122,10 +181,25 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let said = error.to_string();
         match error {
-            SubmitError::NoSubmission => Self::new(StatusCode::NOT_FOUND, "not_found", said),
-            SubmitError::State { .. } => Self::new(StatusCode::CONFLICT, "wrong_state", said),
-            SubmitError::NoFiles => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_files", said),
+            SubmitError::NoSubmission | SubmitError::NoFile => Self::of(Code::NotFound, said),
+            SubmitError::State { .. } => Self::of(Code::WrongState, said),
+            SubmitError::NoFiles => Self::of(Code::NoFiles, said),
             SubmitError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let said = error.to_string();
+        match error {
+            AuthError::Unknown => Self::of(Code::Unauthenticated, said),
+            AuthError::Expired => Self::of(Code::KeyExpired, said),
+            AuthError::Revoked => Self::of(Code::KeyRevoked, said),
+            AuthError::NoUser | AuthError::Disabled => Self::of(Code::NoUser, said),
+            AuthError::NotActAs => Self::of(Code::Forbidden, said),
+            AuthError::Issuer => Self::unavailable("the issuer of logins"),
+            AuthError::Db(error) => error.into(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::outside::objects::{ObjectError, ObjectKey};
 use crate::outside::spool::SpoolFile;
 
 /// A file that is safe now: it survives the crash of any process.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct Receipt {
     /// The document's id.
     pub document: DocumentId,

@@ -2,17 +2,20 @@
 
 use thiserror::Error;
 
+use crate::db::documents::{Change, Document};
 use crate::db::submissions::{self, Submission};
 use crate::db::{Conn, DbError, Stamp, documents, reference};
 use crate::intake::Intake;
 use crate::model::case::CaseKind;
 use crate::model::document::{Channel, DocumentState};
-use crate::model::ids::{Brand, ReferenceNumber, SubmissionId};
+use crate::model::ids::{Brand, DocumentId, ReferenceNumber, SubmissionId};
 use crate::model::submission::{Said, SubmissionState};
 
 /// A submission to be opened.
 #[derive(Debug, Clone)]
 pub struct NewSubmission {
+    /// The id it is to have, where that was chosen before (an `Idempotency-Key`).
+    pub id: Option<SubmissionId>,
     /// The brand it is sent to.
     pub brand: Brand,
     /// The kind of case it is for.
@@ -41,6 +44,9 @@ pub enum SubmitError {
         /// What would be needed.
         needs: &'static str,
     },
+    /// It has no such file.
+    #[error("the submission has no such file")]
+    NoFile,
     /// It has no files.
     #[error("the submission has no files; add one before it is sent")]
     NoFiles,
@@ -70,7 +76,10 @@ impl Intake {
             Some(tin) => reference::tin_uid(&mut tx, tin).await?,
             None => None,
         };
-        let id: SubmissionId = self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+        let id = match new.id {
+            Some(id) => id,
+            None => self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
+        };
         let submission = Submission {
             id,
             brand: new.brand,
@@ -120,6 +129,61 @@ impl Intake {
         let sent = submissions::get(&mut tx, id).await?.ok_or(SubmitError::NoSubmission)?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(sent)
+    }
+}
+
+impl Intake {
+    /// Takes a file out of a submission that was not sent yet. One in which a virus was found can be taken out so,
+    /// too (INT-13); its bytes stay barred. A second time changes nothing.
+    ///
+    /// # Errors
+    /// [`SubmitError::State`] when the submission was sent, or its file is still arriving.
+    pub async fn withdraw_file(&self, actor: &str, id: &SubmissionId, file: &DocumentId) -> Result<(), SubmitError> {
+        let stamp = Stamp { ctx: &self.ctx, actor };
+        let mut tx = self.db.begin().await?;
+        let submission = submissions::lock(&mut tx, id).await?.ok_or(SubmitError::NoSubmission)?;
+        let document = documents::get(&mut tx, file).await?.filter(|d| d.submission_id.as_ref() == Some(id));
+        let document = document.ok_or(SubmitError::NoFile)?;
+        if submission.state != SubmissionState::Open {
+            return Err(SubmitError::State {
+                state: submission.state,
+                needs: "files are taken away before it is sent",
+            });
+        }
+        take_out(&mut tx, stamp, &document).await?;
+        Ok(tx.commit().await.map_err(DbError::from)?)
+    }
+
+    /// Withdraws a submission that was not sent yet, with all of its files. A second time changes nothing.
+    ///
+    /// # Errors
+    /// [`SubmitError::State`] when it was sent.
+    pub async fn withdraw(&self, actor: &str, id: &SubmissionId) -> Result<(), SubmitError> {
+        let stamp = Stamp { ctx: &self.ctx, actor };
+        let mut tx = self.db.begin().await?;
+        let submission = submissions::lock(&mut tx, id).await?.ok_or(SubmitError::NoSubmission)?;
+        match submission.state {
+            SubmissionState::Open => {}
+            SubmissionState::Withdrawn => return Ok(()),
+            state => return Err(SubmitError::State { state, needs: "only one that was not sent can be withdrawn" }),
+        }
+        for document in documents::of_submission(&mut tx, id).await? {
+            take_out(&mut tx, stamp, &document).await?;
+        }
+        submissions::transition(&mut tx, stamp, &submission, SubmissionState::Withdrawn).await?;
+        Ok(tx.commit().await.map_err(DbError::from)?)
+    }
+}
+
+/// Takes a document out of an open submission, and frees its place there. Work that is under way for it finds it gone.
+async fn take_out(conn: &mut Conn, stamp: Stamp<'_>, document: &Document) -> Result<(), DbError> {
+    if document.state == DocumentState::Withdrawn || document.accepted_at.is_none() && document.state.is_judged() {
+        return Ok(());
+    }
+    documents::transition(conn, stamp, document, DocumentState::Withdrawn, Change::default()).await?;
+    match &document.submission_id {
+        Some(submission) => submissions::free_file(conn, submission).await,
+        None => Ok(()),
     }
 }
 

@@ -454,6 +454,40 @@ fn reaches(who: &Principal, record: &Record<'_>) -> bool {
     }
 }
 
+/// Why a submission can't be opened by a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenRefusal {
+    /// It must name its TIN: the caller has some only.
+    TinNeeded,
+    /// The TIN is none of the caller's, or not for this kind of case.
+    UnknownTin,
+}
+
+/// Whether the caller may open a submission about this.
+///
+/// # Errors
+/// See [`OpenRefusal`].
+pub fn may_open(who: &Principal, tin: Option<&Tin>, kind: CaseKind) -> Result<(), OpenRefusal> {
+    let known = match (who, tin) {
+        (Principal::Service { tins: TinSet::All, .. }, _) => true,
+        (_, None) => return Err(OpenRefusal::TinNeeded),
+        (Principal::Service { tins, .. }, Some(tin)) => tins.contains(tin),
+        (Principal::User { rights, .. }, Some(tin)) => {
+            rights.get(tin).is_some_and(|rights| rights.entitlements.contains(&Entitlement::for_kind(kind)))
+        }
+        (Principal::Staff { .. }, Some(_)) => false,
+    };
+    if known { Ok(()) } else { Err(OpenRefusal::UnknownTin) }
+}
+
+/// Whether a case may be named to the caller beside what the caller sent: its number and status.
+pub fn names_case(who: &Principal, case: &Record<'_>) -> bool {
+    match who {
+        Principal::Service { tins, .. } => case.mode == who.mode() && case.tin.is_some_and(|tin| tins.contains(tin)),
+        Principal::User { .. } | Principal::Staff { .. } => reaches(who, case),
+    }
+}
+
 fn administers(who: &Principal, tin: &Tin) -> bool {
     match who {
         Principal::Staff { .. } => true,

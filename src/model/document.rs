@@ -60,7 +60,9 @@ impl DocumentState {
                     && self != next
             }
             Held => matches!(next, Received | Scanning | Rejected | Quarantined | Withdrawn | Purged),
-            Rejected | Quarantined | Withdrawn | Split | Returned => next == Purged,
+            // out of a draft (INT-13); the bytes of an infected one stay barred
+            Rejected | Quarantined => matches!(next, Withdrawn | Purged),
+            Withdrawn | Split | Returned => next == Purged,
             Purged => false,
         }
     }

@@ -20,6 +20,10 @@ pub enum EventType {
     Document(DocumentState),
     /// A document's match was undone by a person (INT-17).
     MatchUndone,
+    /// A document was shown to somebody who had not sent it (OPS-14).
+    DocumentShown,
+    /// A document's bytes were given out.
+    DocumentDownloaded,
     /// A document went over from a failed submission to a new attempt (INT-13).
     DocumentCarried,
     /// A submission came into a state.
@@ -43,6 +47,8 @@ impl fmt::Display for EventType {
         match self {
             Self::Document(state) => write!(f, "document.{state}"),
             Self::MatchUndone => f.write_str("document.match_undone"),
+            Self::DocumentShown => f.write_str("document.shown"),
+            Self::DocumentDownloaded => f.write_str("document.downloaded"),
             Self::DocumentCarried => f.write_str("document.carried"),
             Self::Submission(state) => write!(f, "submission.{state}"),
             Self::CaseOpened(kind) => write!(f, "case.opened.{kind}"),
@@ -61,6 +67,8 @@ impl FromStr for EventType {
         let unknown = UnknownCode { of: "EventType" };
         Ok(match text {
             "document.match_undone" => Self::MatchUndone,
+            "document.shown" => Self::DocumentShown,
+            "document.downloaded" => Self::DocumentDownloaded,
             "document.carried" => Self::DocumentCarried,
             "document.rescan_asked" => Self::RescanAsked,
             "work.dead" => Self::WorkDead,
@@ -130,6 +138,8 @@ mod tests {
     fn every_event_type_reads_back_as_what_it_was_written_as() {
         let mut all = vec![
             EventType::MatchUndone,
+            EventType::DocumentShown,
+            EventType::DocumentDownloaded,
             EventType::DocumentCarried,
             EventType::WorkDead,
             EventType::WorkReplayed,

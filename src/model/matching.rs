@@ -63,7 +63,7 @@ codes! {
 }
 
 /// One piece of evidence for or against a case. It holds no identifier, so it can be kept and shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Evidence {
     /// What it is about.
     pub field: Field,

@@ -33,6 +33,14 @@ impl<T> fmt::Debug for Phi<T> {
     }
 }
 
+impl<T: utoipa::PartialSchema> utoipa::PartialSchema for Phi<T> {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        T::schema()
+    }
+}
+
+impl<T: utoipa::ToSchema> utoipa::ToSchema for Phi<T> {}
+
 impl<T> From<T> for Phi<T> {
     fn from(value: T) -> Self {
         Self(value)

@@ -80,7 +80,7 @@ pub fn outcome(documents: &[DocumentState]) -> Option<SubmissionState> {
 }
 
 /// What the sender said a document or submission is about (INT-15). Each field was parsed at the edge.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Said {
     /// Reference number of an earlier submission.
@@ -106,9 +106,11 @@ pub struct Said {
     pub npi: Option<Npi>,
     /// The member's date of birth.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Date)]
     pub birth_date: Option<Phi<Date>>,
     /// A date of service.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Date)]
     pub service_date: Option<Phi<Date>>,
 }
 

@@ -62,7 +62,7 @@ on_both! {
         let put = |name: &str, bytes: usize| client.put(url(&file_path(&id, name))).body(vec![b'a'; bytes]);
 
         problem(client.get(url("/nowhere")), 404, "not_found").await;
-        problem(client.delete(at("")), 405, "method_not_allowed").await;
+        problem(client.patch(at("")), 405, "method_not_allowed").await;
         problem(client.get(url("/v1/submissions/nonsense")), 404, "not_found").await;
         problem(client.get(url("/v1/submissions/%FF")), 400, "bad_path").await;
         problem(client.get(url(&format!("/v1/submissions/{unknown}"))), 404, "not_found").await;
@@ -85,7 +85,7 @@ on_both! {
                 "--b\r\nContent-Disposition: form-data; name=\"f\"{head}\r\n\r\n{body}"
             ))
         };
-        problem(form("", "no file\r\n--b--\r\n"), 400, "no_files").await;
+        problem(form("", "no file\r\n--b--\r\n"), 422, "no_files").await;
         problem(form("; filename=\"A.txt\"", "twice\r\n--b--\r\n"), 409, "duplicate_name").await;
         for name in ["b.txt", "c.txt"] {
             assert_eq!(server.put(&id, name, b"a page").await.0, 201);

@@ -14,7 +14,11 @@ use crate::support::World;
 
 async fn begin(server: &Server, to: &SubmissionId, head: &str, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(server.base.strip_prefix("http://").unwrap()).await.unwrap();
-    let head = format!("PUT {} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n", file_path(to, "a.txt"));
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{head}\r\n\r\n",
+        file_path(to, "a.txt"),
+        server.key
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
     stream

@@ -108,6 +108,7 @@ on_both! {
             (CaseKind::Reconsideration, "other", "no case is known"),
         ] {
             let new = NewSubmission {
+            id: None,
                 brand: brand.parse().unwrap(),
                 kind,
                 said: after(first.reference.clone()),

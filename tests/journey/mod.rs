@@ -127,6 +127,13 @@ pub(crate) async fn sql(world: &World, statement: &'static str) {
     tx.commit().await.unwrap();
 }
 
+/// The one figure `n` that a statement of the test's own answers.
+pub(crate) async fn count(world: &World, statement: &str) -> usize {
+    let mut tx = world.db().begin().await.unwrap();
+    let row = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).fetch_one(&mut *tx).await.unwrap();
+    usize::try_from(sqlx::Row::get::<i64, _>(&row, "n")).unwrap()
+}
+
 /// All events of a type about a subject, in their order.
 pub(crate) async fn told(world: &World, subject: &str, kind: &str) -> Vec<Event> {
     let mut conn = world.db().read().await.unwrap();
@@ -144,7 +151,7 @@ pub(crate) async fn work_of(world: &World, id: &DocumentId) -> Vec<String> {
 /// Opens a submission that came on a channel.
 pub(crate) async fn open_by(world: &World, channel: Channel, kind: CaseKind, said: Said) -> SubmissionId {
     let brand = world.settings.brand.clone();
-    let new = NewSubmission { brand, kind, said, channel, sender_reference: None, resubmits: None };
+    let new = NewSubmission { id: None, brand, kind, said, channel, sender_reference: None, resubmits: None };
     world.app.intake.open_submission("test", new).await.unwrap().id
 }
 

@@ -213,6 +213,7 @@ impl World {
     /// Opens a submission that takes the clean files of a failed one over.
     pub async fn open_new(&self, kind: CaseKind, said: Said, resubmits: Option<SubmissionId>) -> SubmissionId {
         let new = NewSubmission {
+            id: None,
             brand: self.settings.brand.clone(),
             kind,
             said,
@@ -258,7 +259,7 @@ impl World {
     /// A submission as its sender sees it.
     pub async fn view(&self, id: &SubmissionId) -> SubmissionView {
         let mut conn = self.db().read().await.unwrap();
-        view::of_submission(&mut conn, id).await.unwrap().unwrap()
+        view::of_submission(&mut conn, id, view::Eyes::All).await.unwrap().unwrap()
     }
 
     /// A document's row.

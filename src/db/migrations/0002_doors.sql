@@ -69,15 +69,16 @@ CREATE TABLE idempotency (
     state       TEXT NOT NULL,
     token       TEXT NOT NULL,
     lease_until BIGINT NOT NULL,
-    -- what was made on the way, so that an abandoned try can be taken up
-    resource    TEXT,
-    -- hash of the metadata and the files' hashes; known once the body was read
+    -- the id of what the request makes, chosen with the claim: whoever repeats it finds what was made
+    resource    TEXT NOT NULL,
+    -- hash of what the request said; known once it was read. Files are compared with the documents they became
     fingerprint TEXT,
     status      BIGINT,
     created_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL,
     PRIMARY KEY (principal, name)
 );
+CREATE INDEX idempotency_by_token ON idempotency (token);
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
 
 -- A resumable upload (tus 1.0) and its parts, each an object of its own.

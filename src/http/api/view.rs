@@ -4,18 +4,20 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::db::case_files::CaseFile;
 use crate::db::documents::Document;
 use crate::db::submissions::{CaseAnswer, Submission};
 use crate::db::{Conn, DbError, case_files, documents, submissions, work};
+use crate::model::access::{Action, Answer, Principal, Record, Target, may, names_case};
 use crate::model::case::CaseKind;
 use crate::model::document::DocumentState;
-use crate::model::ids::{DocumentId, ReferenceNumber, SubmissionId};
+use crate::model::ids::{CaseId, DocumentId, ReferenceNumber, SubmissionId};
 use crate::model::judgement::{FileType, Flag, Reason};
 use crate::model::matching::Evidence;
 use crate::model::submission::SubmissionState;
 
 /// A submission as its sender sees it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "each field is the word of the vocabulary")]
 pub struct SubmissionView {
     pub id: SubmissionId,
@@ -30,8 +32,14 @@ pub struct SubmissionView {
     /// Why no case could be opened or found for it.
     pub case_note: Option<String>,
     pub resubmits: Option<SubmissionId>,
+    /// The sender's own reference (INT-36).
+    #[serde(default)]
+    pub sender_reference: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub submitted_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     /// Whether nothing more will happen by itself.
     pub ended: bool,
@@ -39,7 +47,7 @@ pub struct SubmissionView {
 }
 
 /// A document as its sender sees it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "each field is the word of the vocabulary")]
 pub struct DocumentView {
     pub id: DocumentId,
@@ -64,13 +72,16 @@ pub struct DocumentView {
     /// The best proposals, where a person has to choose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<Proposal>,
+    #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub accepted_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
 }
 
 /// A case proposed for a document.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "each field is the word of the vocabulary")]
 pub struct Proposal {
     pub case_number: String,
@@ -105,19 +116,59 @@ impl Proposal {
     }
 }
 
+/// Whose eyes see it.
+#[derive(Debug, Clone, Copy)]
+pub enum Eyes<'a> {
+    /// The operator's of this machine.
+    All,
+    /// A caller's: cases of others are not named, and what speaks for which case is for those who decide it.
+    Of(&'a Principal),
+}
+
+impl Eyes<'_> {
+    fn decide(self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(who) => may(who, Action::DecideMatch, &Target::Route) == Answer::Yes,
+        }
+    }
+
+    fn see_case(self, case: &CaseFile) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(who) => names_case(who, &record_of_case(case)),
+        }
+    }
+}
+
+/// A case as far as access goes.
+pub fn record_of_case(case: &CaseFile) -> Record<'_> {
+    Record {
+        owner: None,
+        tin: Some(&case.tin),
+        kind: Some(case.kind),
+        mode: case.brand.mode(),
+        sensitive: case.sensitive,
+    }
+}
+
 /// Reads a submission with its documents.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_submission(conn: &mut Conn, id: &SubmissionId) -> Result<Option<SubmissionView>, DbError> {
+pub async fn of_submission(
+    conn: &mut Conn,
+    id: &SubmissionId,
+    eyes: Eyes<'_>,
+) -> Result<Option<SubmissionView>, DbError> {
     let Some(submission) = submissions::get(conn, id).await? else { return Ok(None) };
     let answer = submissions::case_answer(conn, id).await?;
     let rows = documents::of_submission(conn, id).await?;
     let mut views = Vec::with_capacity(rows.len());
     for row in &rows {
-        views.push(of_document(conn, row).await?);
+        views.push(of_document(conn, row, eyes).await?);
     }
-    Ok(Some(view(conn, submission, answer, views).await?))
+    Ok(Some(view(conn, submission, answer, views, eyes).await?))
 }
 
 async fn view(
@@ -125,11 +176,9 @@ async fn view(
     submission: Submission,
     answer: Option<CaseAnswer>,
     documents: Vec<DocumentView>,
+    eyes: Eyes<'_>,
 ) -> Result<SubmissionView, DbError> {
-    let case = match answer.as_ref().and_then(|a| a.case_id.as_ref()) {
-        Some(id) => case_files::get(conn, id).await?,
-        None => None,
-    };
+    let case = case_for(conn, answer.as_ref().and_then(|a| a.case_id.as_ref()), eyes).await?;
     Ok(SubmissionView {
         ended: has_ended(submission.state, &documents),
         id: submission.id,
@@ -141,11 +190,17 @@ async fn view(
         case_number: case.as_ref().map(|c| c.case_number.as_str().to_owned()),
         case_note: answer.filter(|a| a.case_id.is_none()).map(|a| a.answer),
         resubmits: submission.resubmits,
+        sender_reference: submission.sender_reference,
         created_at: submission.created_at,
         submitted_at: submission.submitted_at,
         ended_at: submission.ended_at,
         documents,
     })
+}
+
+async fn case_for(conn: &mut Conn, id: Option<&CaseId>, eyes: Eyes<'_>) -> Result<Option<CaseFile>, DbError> {
+    let Some(id) = id else { return Ok(None) };
+    Ok(case_files::get(conn, id).await?.filter(|case| eyes.see_case(case)))
 }
 
 /// An accepted submission has ended when its documents have been matched, proposed or left without a case.
@@ -164,13 +219,10 @@ fn has_ended(state: SubmissionState, documents: &[DocumentView]) -> bool {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_document(conn: &mut Conn, row: &Document) -> Result<DocumentView, DbError> {
-    let case = match &row.case_id {
-        Some(id) => case_files::get(conn, id).await?,
-        None => None,
-    };
+pub async fn of_document(conn: &mut Conn, row: &Document, eyes: Eyes<'_>) -> Result<DocumentView, DbError> {
+    let case = case_for(conn, row.case_id.as_ref(), eyes).await?;
     let candidates: Vec<Proposal> = match row.state {
-        DocumentState::NeedsReview | DocumentState::Matched => {
+        DocumentState::NeedsReview | DocumentState::Matched if eyes.decide() => {
             case_files::candidates(conn, row.id.as_str()).await?.into_iter().map(Proposal::of).collect()
         }
         _ => Vec::new(),
@@ -189,6 +241,7 @@ pub async fn of_document(conn: &mut Conn, row: &Document) -> Result<DocumentView
     };
     let why = match row.state {
         _ if needs_operator => Some("its processing failed for good; an operator has to look at it".to_owned()),
+        DocumentState::NeedsReview if !eyes.decide() => Some("a person has to choose its case".to_owned()),
         DocumentState::NeedsReview => {
             let possible: Vec<String> = proposals.iter().map(Proposal::in_words).collect();
             Some(format!("a person has to choose; possible are {}", possible.join("; ")))

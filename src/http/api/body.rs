@@ -1,0 +1,67 @@
+//! Bodies that are not files: read within their bounds, and complained about without a value of theirs.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+
+use super::Api;
+use crate::http::errors::Problem;
+use crate::http::problems::Code;
+
+/// Reads a JSON body, as its bytes and as what they say.
+///
+/// # Errors
+/// 413 when it is too large, 415 when it says that it is no JSON, 400 when it is not of the form wanted.
+pub async fn json<T: DeserializeOwned>(api: &Api, headers: &HeaderMap, body: Body) -> Result<(Vec<u8>, T), Problem> {
+    let told = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
+    let essence = told.as_deref().and_then(|told| told.split(';').next()).map(str::trim);
+    if essence.is_some_and(|essence| essence != "application/json" && !essence.ends_with("+json")) {
+        return Err(Problem::of(Code::UnsupportedMediaType, "the body must be application/json"));
+    }
+    let bytes = small(api, body).await?;
+    let value = parse(&bytes)?;
+    Ok((bytes, value))
+}
+
+/// Reads a body that holds no file.
+///
+/// # Errors
+/// 413 when it is too large, 400 when it broke off.
+pub async fn small(api: &Api, body: Body) -> Result<Vec<u8>, Problem> {
+    let limit = api.plan.limits.json_bytes;
+    match axum::body::to_bytes(body, limit).await {
+        Ok(bytes) => Ok(bytes.to_vec()),
+        Err(error) if is_too_large(&error) => {
+            Err(Problem::of(Code::BodyTooLarge, format!("the request's body may have at most {limit} bytes")))
+        }
+        Err(_) => Err(Problem::bad("the body broke off")),
+    }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if cause.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// Parses JSON.
+///
+/// # Errors
+/// What is wrong with it and where, without a value of it: values can be health data.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let text = error.to_string();
+        let known = ["not a ", "missing field", "unknown field", "duplicate field"];
+        let what = if known.iter().any(|start| text.starts_with(start)) {
+            text.split(" at line").next().unwrap_or_default()
+        } else {
+            "it is not the JSON this request wants"
+        };
+        Problem::bad(format!("the body can't be read: {what} (line {}, column {})", error.line(), error.column()))
+    })
+}

@@ -1,0 +1,135 @@
+//! Requests under an `Idempotency-Key` (INT-31), and the one call of backend services.
+
+use lettercase::model::document::DocumentState;
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+
+use super::{NAKAMURA, Server, answer, json};
+use crate::on_both;
+use crate::support::World;
+
+fn form(metadata: &str, files: &[(&str, &str)]) -> Form {
+    let form = Form::new().text("metadata", metadata.to_owned());
+    files.iter().fold(form, |form, (name, text)| {
+        form.part("files", Part::bytes(text.as_bytes().to_vec()).file_name((*name).to_owned()))
+    })
+}
+
+async fn intake(server: &Server, key: Option<&str>, form: Form) -> (u16, Value) {
+    let mut request = server.client.post(server.url("/v1/intake")).multipart(form);
+    if let Some(key) = key {
+        request = request.header("Idempotency-Key", key);
+    }
+    let (status, text) = answer(request).await;
+    (status, json(&text))
+}
+
+async fn documents(world: &World) -> usize {
+    crate::journey::count(world, "SELECT COUNT(*) AS n FROM document WHERE accepted_at IS NOT NULL").await
+}
+
+on_both! {
+    async fn int_31_one_call_made_twice_is_one_submission(world: &World) {
+        world.load_samples().await;
+        let server = Server::start(&world.app).await;
+        let files = [("one.txt", "the first page"), ("two.txt", "the second page")];
+        let (status, first) = intake(&server, Some("k-1"), form(NAKAMURA, &files)).await;
+        assert_eq!((status, first["state"].as_str()), (202, Some("submitted")), "{first}");
+        let (status, again) = intake(&server, Some("k-1"), form(NAKAMURA, &files)).await;
+        assert_eq!((status, &again["id"]), (202, &first["id"]));
+        assert_eq!(documents(world).await, 2);
+        world.settle().await;
+        let (status, later) = intake(&server, Some("k-1"), form(NAKAMURA, &files)).await;
+        assert_eq!((status, later["state"].as_str()), (202, Some("accepted")), "built anew from what was made");
+
+        for (files, metadata) in [
+            ([("one.txt", "the first page"), ("two.txt", "another page")], NAKAMURA),
+            ([("one.txt", "the first page"), ("three.txt", "the second page")], NAKAMURA),
+            ([("one.txt", "the first page"), ("two.txt", "the second page")], r#"{"kind":"appeal"}"#),
+        ] {
+            let (status, problem) = intake(&server, Some("k-1"), form(metadata, &files)).await;
+            assert_eq!((status, problem["code"].as_str()), (422, Some("idempotency_key_reused")), "{files:?}");
+        }
+        let (status, other) = intake(&server, Some("k-2"), form(NAKAMURA, &files)).await;
+        assert_eq!(status, 202);
+        assert_ne!(other["id"], first["id"], "another key is another request");
+        assert_eq!(documents(world).await, 4);
+    }
+}
+
+on_both! {
+    async fn int_31_a_call_with_a_refused_file_sends_nothing_and_its_key_is_free_again(world: &World) {
+        let server = Server::start(&world.app).await;
+        let twice = [("one.txt", "a page"), ("ONE.txt", "another")];
+        let (status, problem) = intake(&server, Some("k"), form(r#"{"kind":"appeal"}"#, &twice)).await;
+        assert_eq!((status, problem["code"].as_str()), (409, Some("duplicate_name")));
+        let once = [("one.txt", "a page"), ("two.txt", "another")];
+        let (status, sent) = intake(&server, Some("k"), form(r#"{"kind":"appeal"}"#, &once)).await;
+        assert_eq!(status, 202, "{sent}");
+        world.settle().await;
+        let view = world.view(&sent["id"].as_str().unwrap().parse().unwrap()).await;
+        assert!(view.documents.iter().all(|d| d.state == DocumentState::Unmatched), "{view:?}");
+        let withdrawn = crate::journey::count(world, "SELECT COUNT(*) AS n FROM submission WHERE state = 'withdrawn'").await;
+        assert_eq!(withdrawn, 1);
+    }
+}
+
+on_both! {
+    async fn int_31_a_call_that_broke_off_is_gone_on_with(world: &World) {
+        let server = Server::start(&world.app).await;
+        let head = "--b\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{\"kind\":\"appeal\"}\r\n\
+            --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"one.txt\"\r\n\r\na page\r\n\
+            --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"two.txt\"\r\n\r\nanother";
+        let send = |body: String| {
+            let request = server.client.post(server.url("/v1/intake")).header("Idempotency-Key", "k");
+            answer(request.header("content-type", "multipart/form-data; boundary=b").body(body))
+        };
+        let (status, text) = send(head.to_owned()).await;
+        assert_eq!(status, 400, "{text}: its end is missing");
+        let (status, text) = send(format!("{head}\r\n--b--\r\n")).await;
+        assert_eq!(status, 202, "{text}");
+        assert_eq!(json(&text)["documents"].as_array().map(|all| all.iter().filter(|d| d["state"] == "received").count()), Some(2), "{text}");
+    }
+}
+
+on_both! {
+    async fn int_31_a_second_request_waits_while_the_first_runs(world: &World) {
+        let server = Server::start(&world.app).await;
+        let id = server.open(r#"{"kind":"appeal"}"#).await;
+        let (sender, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+        let stream = futures::stream::unfold(body, |mut body| async { body.recv().await.map(|chunk| (chunk, body)) });
+        let url = server.url(&format!("/v1/submissions/{id}/files/a.txt"));
+        let slow = server.client.put(&url).header("Idempotency-Key", "k").body(reqwest::Body::wrap_stream(stream));
+        let slow = tokio::spawn(answer(slow));
+        sender.send(Ok(b"half, ".to_vec())).await.unwrap();
+        while world.view(&id).await.documents.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let (status, text) = answer(server.client.put(&url).header("Idempotency-Key", "k").body("half, whole")).await;
+        assert_eq!((status, json(&text)["code"].as_str()), (409, Some("still_running")));
+        sender.send(Ok(b"whole".to_vec())).await.unwrap();
+        drop(sender);
+        let (status, first) = slow.await.unwrap();
+        assert_eq!(status, 201, "{first}");
+        let (status, again) = answer(server.client.put(&url).header("Idempotency-Key", "k").body("half, whole")).await;
+        assert_eq!((status, &again), (201, &first));
+        let (status, text) = answer(server.client.put(&url).header("Idempotency-Key", "k").body("something else")).await;
+        assert_eq!((status, json(&text)["code"].as_str()), (422, Some("idempotency_key_reused")));
+        let other = answer(server.client.post(server.url("/v1/submissions")).header("Idempotency-Key", "k").body(NAKAMURA)).await;
+        assert_eq!(other.0, 422, "the key was another route's");
+    }
+}
+
+on_both! {
+    async fn int_31_a_key_is_remembered_for_its_time(world: &World) {
+        let server = Server::start(&world.app).await;
+        let open = || server.client.post(server.url("/v1/submissions")).header("Idempotency-Key", "k").body(r#"{"kind":"appeal"}"#);
+        let id = |text: &str| json(text)["id"].as_str().unwrap().to_owned();
+        let (first, again) = (answer(open()).await, answer(open()).await);
+        assert_eq!((first.0, again.0, id(&first.1)), (201, 201, id(&again.1)));
+        world.advance(std::time::Duration::from_secs(72 * 3_600));
+        let later = answer(open()).await;
+        assert_eq!(later.0, 201);
+        assert_ne!(id(&later.1), id(&first.1));
+    }
+}
