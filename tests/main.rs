@@ -11,3 +11,4 @@ mod objects;
 mod scanner;
 mod support;
 mod tidy;
+mod uploads;

@@ -380,12 +380,12 @@ pub async fn carry(conn: &mut Conn, stamp: Stamp<'_>, document: &Document, to: &
 
 /// A sender's text as every database takes it: PostgreSQL has no NUL in a text. U+0001 leads an escape; what holds
 /// neither is stored as it is.
-fn without_nul(raw: &str) -> String {
+pub(super) fn without_nul(raw: &str) -> String {
     raw.replace('\u{1}', "\u{1}1").replace('\0', "\u{1}0")
 }
 
 /// The text behind [`without_nul`].
-fn with_nul(stored: &str) -> String {
+pub(super) fn with_nul(stored: &str) -> String {
     stored.replace("\u{1}0", "\0").replace("\u{1}1", "\u{1}")
 }
 

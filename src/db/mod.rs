@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod reference;
 pub mod submissions;
 pub mod tasks;
+pub mod uploads;
 pub mod work;
 
 use std::str::FromStr;

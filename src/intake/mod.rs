@@ -14,6 +14,7 @@ pub mod settle;
 pub mod sniff;
 pub mod stages;
 pub mod submit;
+pub mod uploads;
 
 use std::sync::Arc;
 

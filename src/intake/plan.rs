@@ -78,6 +78,57 @@ impl ReceivePolicy {
     }
 }
 
+/// Limits of resumable uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadsPolicy {
+    /// Hours after which an upload ends that is not whole.
+    pub expire_h: u64,
+    /// Hours for which it is remembered how one ended.
+    pub remember_h: u64,
+    /// Uploads that one sender may have under way.
+    pub under_way: i64,
+    /// Seconds that a writer's lease runs without being renewed.
+    pub lease_s: u64,
+    /// Parts of one upload. When they are used up, only a request that brings all the rest is taken.
+    pub parts: i64,
+    /// The least bytes that a request may announce, unless they are the last ones.
+    pub part_bytes: u64,
+    /// Seconds until completing is tried again that failed for a passing reason; doubled each time, up to the longest.
+    pub retry_first_s: u64,
+    /// The longest of these pauses.
+    pub retry_longest_s: u64,
+}
+
+impl UploadsPolicy {
+    /// How long a writer's lease runs.
+    pub const fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_s)
+    }
+
+    /// After how long an upload ends that is not whole.
+    pub const fn expire(&self) -> Duration {
+        Duration::from_secs(self.expire_h.saturating_mul(3_600))
+    }
+
+    /// For how long it is remembered how an upload ended.
+    pub const fn remember(&self) -> Duration {
+        Duration::from_secs(self.remember_h.saturating_mul(3_600))
+    }
+
+    fn check(&self, largest: u64) -> Result<(), PlanError> {
+        let refuse = |what: &str| Err(PlanError::Unusable(format!("[uploads] {what}")));
+        let figures = [self.expire_h, self.part_bytes, self.retry_first_s];
+        if figures.contains(&0) || self.lease_s < 3 || self.under_way < 1 {
+            return refuse("each figure must be at least 1, lease_s at least 3");
+        }
+        if u64::try_from(self.parts).unwrap_or_default().saturating_mul(self.part_bytes) < largest {
+            return refuse("parts of part_bytes don't make up the largest [limits] file_bytes");
+        }
+        Ok(())
+    }
+}
+
 /// The plan.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +137,8 @@ pub struct IntakePlan {
     pub limits: Limits,
     /// Patience with uploads.
     pub receive: ReceivePolicy,
+    /// Resumable uploads.
+    pub uploads: UploadsPolicy,
     /// How each stage works.
     pub work: HashMap<String, WorkPolicy>,
     /// Caps of the file-type judgement.
@@ -140,6 +193,7 @@ impl IntakePlan {
         if self.receive.alone_bytes < self.limits.largest() {
             return Err(PlanError::Unusable("[receive] alone_bytes must not be under the largest file_bytes".into()));
         }
+        self.uploads.check(self.limits.largest())?;
         if self.sniff.entry_bytes > self.scan.max_file_bytes {
             return Err(PlanError::Unusable(
                 "[sniff] entry_bytes is over [scan] max_file_bytes: the scanner would read a member only so far".into(),

@@ -120,6 +120,19 @@ impl Intake {
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
+        self.receive_at_pace(arriving, body, &self.plan.receive).await
+    }
+
+    /// The same with a patience of the caller's, for bytes that don't come from a sender now.
+    pub(crate) async fn receive_at_pace<S, E>(
+        &self,
+        arriving: Arriving<'_>,
+        body: S,
+        pace: &ReceivePolicy,
+    ) -> Result<Receipt, ReceiveError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    {
         let stamp = Stamp { ctx: &self.ctx, actor: arriving.actor };
         let document = match arriving.document {
             Some(id) => id.clone(),
@@ -133,7 +146,7 @@ impl Intake {
                 return Err(error);
             }
         };
-        let taken = self.take_bytes(&document, &arriving, spooled, limit_bytes, body).await;
+        let taken = self.take_bytes(&document, &arriving, spooled, limit_bytes, body, pace).await;
         let result = match taken {
             Ok((size_bytes, sha256, version)) => self
                 .accept(stamp, &arriving, &document, (size_bytes, sha256.clone(), version))
@@ -244,11 +257,12 @@ impl Intake {
         spooled: SpoolFile,
         limit_bytes: u64,
         body: S,
+        pace: &ReceivePolicy,
     ) -> Result<(u64, Sha256, Option<String>), ReceiveError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
-        let spooled = read_body(spooled, body, limit_bytes, &self.plan.receive).await?;
+        let spooled = read_body(spooled, body, limit_bytes, pace).await?;
         if arriving.announced_bytes.is_some_and(|announced| announced != spooled.size_bytes()) {
             return Err(ReceiveError::Broken);
         }
@@ -395,11 +409,13 @@ where
     }
 }
 
-fn is_too_slow(elapsed: Duration, bytes: u64, policy: &ReceivePolicy) -> bool {
+/// Whether a body that has brought so many bytes by now is slower than the policy waits for.
+pub(crate) fn is_too_slow(elapsed: Duration, bytes: u64, policy: &ReceivePolicy) -> bool {
     elapsed > policy.grace() && bytes < policy.min_bytes_per_s.saturating_mul(elapsed.as_secs())
 }
 
-fn broken_off() -> Reason {
+/// What is told of a file that did not arrive whole.
+pub(crate) fn broken_off() -> Reason {
     Reason::new(ReasonCode::Incomplete, "the file did not arrive whole; send it again")
 }
 
@@ -408,9 +424,14 @@ fn refused(code: ReasonCode, message: impl Into<String>) -> ReceiveError {
 }
 
 fn too_large(limit_bytes: u64, announced: Option<u64>) -> ReceiveError {
+    ReceiveError::Refused(over_the_limit(limit_bytes, announced))
+}
+
+/// What is told of a file that is over the limit.
+pub(crate) fn over_the_limit(limit_bytes: u64, announced: Option<u64>) -> Reason {
     let mib = limit_bytes / (1 << 20);
     let found = announced.map_or_else(|| "the file is larger".into(), |n| format!("the file has {n} bytes"));
-    refused(
+    Reason::new(
         ReasonCode::TooLarge,
         format!(
             "a file may have at most {mib} MiB ({limit_bytes} bytes), {found}; split it or scan it at a lower resolution"

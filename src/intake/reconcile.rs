@@ -29,6 +29,8 @@ pub struct Mended {
     pub stuck: u64,
     /// Objects that nothing needs, swept.
     pub orphans: u64,
+    /// Resumable uploads taken up, ended or forgotten, and parts of them destroyed.
+    pub uploads: u64,
     /// Files of this node's spool that nothing needs, swept.
     pub spooled: u64,
     /// Contents scanned anew after the signatures changed.
@@ -57,6 +59,7 @@ impl Intake {
         tx.commit().await?;
         let mut mended = Mended { spooled: self.sweep_spool().await?, ..Mended::default() };
         if ours {
+            mended.uploads = self.reconcile_uploads().await?;
             mended.abandoned = self.end_abandoned(stamp).await?;
             mended.stuck = self.wake_stuck(stamp).await?;
             mended.orphans = self.sweep_orphans().await? + self.sweep_infected().await?;

@@ -62,6 +62,25 @@ impl Spool {
         Ok(SpoolFile { file, path, hasher: Hasher::new(), size_bytes: 0, keep: false })
     }
 
+    /// Begins a file for bytes that are no document yet. `name` is an id that the caller made.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub async fn scratch(&self, name: &str) -> io::Result<Scratch> {
+        let path = self.scratch_path(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
+        Ok(Scratch { file, path, hasher: Hasher::new(), size_bytes: 0 })
+    }
+
+    /// Whether the scratch file of that name is there: whoever made it is then alive, for a crash empties the spool.
+    pub fn has_scratch(&self, name: &str) -> bool {
+        self.scratch_path(name).exists()
+    }
+
+    fn scratch_path(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("part-{name}"))
+    }
+
     /// Removes a document's file; no matter if there is none.
     pub async fn remove(&self, document: &DocumentId) {
         if let Err(error) = tokio::fs::remove_file(self.path(document)).await
@@ -116,5 +135,47 @@ impl Drop for SpoolFile {
             // nothing to tell: the directory is emptied at the next start anyway
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// A file of the spool that is no document's. Dropped, it is gone.
+pub struct Scratch {
+    file: File,
+    path: PathBuf,
+    hasher: Hasher,
+    size_bytes: u64,
+}
+
+impl Scratch {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// When the disk takes no more.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+        self.file.write_all(bytes).await
+    }
+
+    /// How many bytes it has.
+    pub const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Ends the writing: the file's path and hash, for as long as this lives.
+    ///
+    /// # Errors
+    /// When the disk takes no more.
+    pub async fn finish(&mut self) -> io::Result<(&Path, Sha256)> {
+        self.file.flush().await?;
+        let digest = hex::encode(self.hasher.clone().finalize());
+        Ok((&self.path, digest.parse().map_err(io::Error::other)?))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // nothing to tell: the directory is emptied at the next start anyway
+        let _ = std::fs::remove_file(&self.path);
     }
 }

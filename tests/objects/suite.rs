@@ -36,6 +36,7 @@ pub(super) async fn all(objects: Arc<dyn Objects>, server: Server) {
     a_fetch_of_unexpected_bytes_leaves_no_file(store).await;
     small_objects_are_read_up_to_a_limit(store).await;
     a_delete_can_be_repeated(store).await;
+    parts_of_an_upload_are_listed_in_their_order(store).await;
     the_same_content_at_once_is_stored_once(&objects, server.copies_whole).await;
     // Last: it counts on what the others left in the place.
     a_listing_comes_in_ordered_pages(store).await;
@@ -169,6 +170,23 @@ async fn a_delete_can_be_repeated(store: &dyn Objects) {
         store.delete(&key).await.unwrap();
         assert!(store.head(&key).await.unwrap().is_none());
     }
+}
+
+async fn parts_of_an_upload_are_listed_in_their_order(store: &dyn Objects) {
+    let upload = uuid::Uuid::from_u128(rand::random()).to_string().parse().unwrap();
+    let (sample, dir) = (Sample::of(1000), TempDir::new().unwrap());
+    let keys = [1_000, 99, 0].map(|first_byte| ObjectKey::part(&upload, first_byte, rand::random()));
+    for key in &keys {
+        let version = sample.put(store, key).await;
+        store.fetch(key, version.as_deref(), &dir.path().join("part"), Some(&sample.sha256)).await.unwrap();
+    }
+    let listed = store.list(Place::Parts, None, 10).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|(name, _)| ObjectKey::from_name(Place::Parts, name).unwrap()).collect();
+    assert!(listed.iter().eq(keys.iter().rev()), "{listed:?}");
+    for key in &keys {
+        store.delete(key).await.unwrap();
+    }
+    assert_eq!(store.list(Place::Parts, None, 10).await.unwrap(), []);
 }
 
 async fn the_same_content_at_once_is_stored_once(objects: &Arc<dyn Objects>, copies_whole: bool) {

@@ -216,7 +216,7 @@ impl Moto {
             .force_path_style(true)
             .build();
         let moto = Self { address, client: aws_sdk_s3::Client::from_conf(config), _process: process };
-        for bucket in ["in", "clean", "barred", "proof"] {
+        for bucket in ["in", "clean", "barred", "proof", "parts"] {
             let bucket = format!("docs-{bucket}");
             moto.client.create_bucket().bucket(&bucket).send().await.unwrap();
             let versioning = aws_sdk_s3::types::VersioningConfiguration::builder()
@@ -240,6 +240,7 @@ impl Moto {
                 content: "docs-clean".into(),
                 quarantine: "docs-barred".into(),
                 audit: "docs-proof".into(),
+                parts: Some("docs-parts".into()),
             },
             encryption: S3Encryption::Aes256,
             ..s3_options(self.address)

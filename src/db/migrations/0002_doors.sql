@@ -88,28 +88,39 @@ CREATE TABLE upload (
     brand         TEXT NOT NULL,
     owner         TEXT NOT NULL,
     file_name     TEXT NOT NULL,
-    -- receiving | complete | ended
+    -- what the sender said of it, in the sender's own form
+    metadata      TEXT,
+    -- code of UploadState
     state         TEXT NOT NULL,
     length_bytes  BIGINT NOT NULL,
     offset_bytes  BIGINT NOT NULL,
+    parts         BIGINT NOT NULL,
     -- who writes now, until when
     lease_token   TEXT,
     lease_until   BIGINT,
-    -- the document it became, or why it did not
-    document_id   TEXT,
+    -- the document it is to become: chosen before, so that after a crash it can be told whether it did
+    document_id   TEXT NOT NULL,
+    -- tries to complete it that failed for a passing reason, and before when there is no other
+    tries         BIGINT NOT NULL,
+    due_at        BIGINT NOT NULL,
+    -- why it was refused
     reason_code   TEXT,
     reason        TEXT,
     created_at    BIGINT NOT NULL,
     expires_at    BIGINT NOT NULL
 );
 CREATE INDEX upload_by_expiry ON upload (state, expires_at);
+CREATE INDEX upload_by_owner ON upload (owner) WHERE state = 'receiving';
+CREATE INDEX upload_by_due ON upload (due_at) WHERE state = 'receiving' AND offset_bytes = length_bytes;
 CREATE TABLE upload_part (
     upload_id   TEXT NOT NULL,
     first_byte  BIGINT NOT NULL,
     size_bytes  BIGINT NOT NULL,
     sha256      TEXT NOT NULL,
+    -- the object's
     name        TEXT NOT NULL,
     version_id  TEXT,
+    created_at  BIGINT NOT NULL,
     PRIMARY KEY (upload_id, first_byte)
 );
 

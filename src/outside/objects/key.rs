@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Place;
-use crate::model::ids::{Brand, DocumentId, IdError, Sha256};
+use crate::model::ids::{Brand, DocumentId, IdError, Sha256, UploadId};
 
 /// What the names of readiness probes begin with.
 const PROBE: &str = "probe-";
@@ -45,6 +45,18 @@ impl ObjectKey {
         Ok(Self { place: Place::Audit, name: name.to_owned() })
     }
 
+    /// A part of a resumable upload: the one that begins at `first_byte`. Two writers that both believe the place to
+    /// be theirs write to names of their own (`nonce`), so neither replaces what the other was told is durable.
+    pub fn part(upload: &UploadId, first_byte: u64, nonce: u64) -> Self {
+        Self { place: Place::Parts, name: format!("{upload}/{first_byte:020}-{nonce:016x}") }
+    }
+
+    /// The upload that a part's key belongs to; `None` for a key of another place.
+    pub fn upload(&self) -> Option<UploadId> {
+        let (upload, _) = self.name.split_once('/').filter(|_| self.place == Place::Parts)?;
+        upload.parse().ok()
+    }
+
     /// The key of a name that a listing of `place` gave. Fails for a name that no other constructor makes:
     /// then something foreign lies in the place.
     pub fn from_name(place: Place, name: &str) -> Result<Self, IdError> {
@@ -58,6 +70,14 @@ impl ObjectKey {
                     return Err(foreign);
                 };
                 Self { place, name: addressed(&brand.parse()?, &sha256.parse()?) }
+            }
+            Place::Parts => {
+                let parts = name.split_once('/').and_then(|(upload, rest)| Some((upload, rest.split_once('-')?)));
+                let Some((upload, (first_byte, nonce))) = parts else { return Err(foreign) };
+                let (Ok(first_byte), Ok(nonce)) = (first_byte.parse(), u64::from_str_radix(nonce, 16)) else {
+                    return Err(foreign);
+                };
+                Self::part(&upload.parse()?, first_byte, nonce)
             }
         };
         // The round trip also refuses other spellings of a right name.
@@ -130,6 +150,26 @@ mod tests {
         }
         assert!(ObjectKey::audit(&"a".repeat(129)).is_err());
         assert!(ObjectKey::audit("head-0.json").is_ok());
+    }
+
+    #[test]
+    fn a_part_is_told_by_its_upload_and_its_first_byte() {
+        let upload = "018f2f6e-7b1a-7c3d-8e4f-5a6b7c8d9e0f".parse().unwrap();
+        let key = ObjectKey::part(&upload, 65_536, 0xabc);
+        assert_eq!(key.to_string(), format!("parts/{upload}/00000000000000065536-0000000000000abc"));
+        assert_eq!(key.upload(), Some(upload.clone()));
+        assert_eq!(ObjectKey::from_name(Place::Parts, key.name()), Ok(key));
+        for foreign in [
+            format!("{upload}"),
+            format!("{upload}/65536-0000000000000abc"),
+            format!("{upload}/00000000000000065536-abc"),
+            format!("{upload}/00000000000000065536-0000000000000ABC"),
+            format!("{upload}/+0000000000000065536-0000000000000abc"),
+            format!("{upload}/../00000000000000065536-0000000000000abc"),
+            "x/00000000000000065536-0000000000000abc".to_owned(),
+        ] {
+            assert!(ObjectKey::from_name(Place::Parts, &foreign).is_err(), "{foreign}");
+        }
     }
 
     #[test]

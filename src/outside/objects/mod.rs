@@ -48,6 +48,8 @@ crate::codes! {
         Quarantine = "quarantine",
         /// What proves the audit log whole from outside the database.
         Audit = "audit",
+        /// Parts of resumable uploads that are not whole yet, unscanned: by upload id and first byte.
+        Parts = "parts",
     }
 }
 

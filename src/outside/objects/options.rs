@@ -87,6 +87,9 @@ pub enum S3Buckets {
         quarantine: String,
         /// For [`Place::Audit`].
         audit: String,
+        /// For [`Place::Parts`]. Without it they are beside `incoming`, whose bytes are as unscanned.
+        #[serde(default)]
+        parts: Option<String>,
     },
 }
 
@@ -99,6 +102,7 @@ impl S3Buckets {
             (Self::Each { content, .. }, Place::Content) => content,
             (Self::Each { quarantine, .. }, Place::Quarantine) => quarantine,
             (Self::Each { audit, .. }, Place::Audit) => audit,
+            (Self::Each { parts, incoming, .. }, Place::Parts) => parts.as_ref().unwrap_or(incoming),
         }
     }
 }
@@ -206,7 +210,12 @@ mod tests {
         let ObjectsOptions::S3(s3) = read(each).unwrap() else {
             panic!("not S3");
         };
-        assert_eq!(Place::ALL.iter().map(|p| s3.buckets.of(*p)).collect::<String>(), "icqa");
+        let of_all = |s3: &S3Options| Place::ALL.iter().map(|p| s3.buckets.of(*p)).collect::<String>();
+        assert_eq!(of_all(&s3), "icqai", "parts are beside incoming where nobody says otherwise");
+        let ObjectsOptions::S3(s3) = read(&format!("{each}\nparts='p'")).unwrap() else {
+            panic!("not S3");
+        };
+        assert_eq!(of_all(&s3), "icqap");
     }
 
     #[test]
