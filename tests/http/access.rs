@@ -6,7 +6,6 @@ use lettercase::model::access::{Action, Answer, Mode, Principal, Role, Scope, Ta
 
 use super::{Server, answer, client, json};
 use crate::on_both;
-use crate::support::World;
 
 /// The operations of the router, as the description has them.
 fn operations() -> Vec<(String, String)> {

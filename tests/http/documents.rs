@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{NAKAMURA, Server, answer, json};
 use crate::on_both;
-use crate::support::{World, eicar};
+use crate::support::eicar;
 
 on_both! {
     async fn a_clean_document_is_downloaded_whole_or_in_part(world: &World) {
