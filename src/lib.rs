@@ -10,6 +10,7 @@ pub mod outside;
 
 pub mod engine;
 
+pub mod access;
 pub mod cases;
 pub mod intake;
 

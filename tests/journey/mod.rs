@@ -4,7 +4,7 @@
 mod cases;
 mod loads;
 mod matching;
-mod privacy;
+pub(crate) mod privacy;
 mod receive;
 mod reconcile;
 mod scanning;
