@@ -8,10 +8,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 
 use crate::access::Access;
+use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::engine::audit::{self, Report};
-use crate::engine::plan::PlanError;
+use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Head, Sequencer, head_key};
 use crate::engine::{Engine, Parts};
 use crate::http::api::Api;
@@ -22,6 +23,7 @@ use crate::intake::{Intake, stages};
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
 use crate::outside::objects::{self, ObjectError, Objects};
+use crate::outside::oidc::{Oidc, OidcError};
 use crate::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError};
 use crate::outside::spool::Spool;
 use crate::settings::{ScannerUse, Settings};
@@ -41,6 +43,9 @@ pub enum StartError {
     /// There is no scanner.
     #[error(transparent)]
     Scanner(#[from] ScannerError),
+    /// Nobody can be asked for logins.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// A file or directory of ours can't be used.
     #[error("can't {doing} {path}: {source}")]
     Disk {
@@ -128,6 +133,17 @@ pub async fn open_scanner(settings: &Settings, plan: &IntakePlan) -> Result<Scan
     })
 }
 
+/// Keys, users and logins as the settings and the policy want them.
+///
+/// # Errors
+/// When the policy can't be used.
+pub fn open_access(settings: &Settings, db: Db, ctx: Context) -> Result<Access, StartError> {
+    let policy = AccessPolicy::load(settings.config_dir.as_deref())?.plan;
+    let issuers = settings.oidc.0.clone();
+    let oidc = if issuers.is_empty() { None } else { Some(Oidc::new(issuers, policy.oidc.clone())?) };
+    Ok(Access::new(db, ctx, oidc, policy))
+}
+
 /// This program's own file, for the children it runs.
 ///
 /// # Errors
@@ -143,11 +159,13 @@ impl App {
     /// See [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
+        let access = AccessPolicy::load(settings.config_dir.as_deref())?;
+        let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
+        let hash = plan::joined(&[&loaded.hash, &access.hash, &doors.hash]);
         let lock = Arc::new(lock_node(&settings)?);
         let db = open_db(&settings).await?;
         let scanner = open_scanner(&settings, &loaded.plan).await?;
-        let app =
-            Self::assemble(settings, loaded.plan, loaded.hash, db, scanner, Context::system(), own_exe()?).await?;
+        let app = Self::assemble(settings, loaded.plan, hash, db, scanner, Context::system(), own_exe()?).await?;
         Ok(Self { _lock: Some(lock), ..app })
     }
 
@@ -168,7 +186,6 @@ impl App {
         make_dir(&settings.data_dir)?;
         let audit_key = audit_key(&settings, &ctx)?;
         let doors = Arc::new(DoorsPlan::load(settings.config_dir.as_deref())?.plan);
-        let access = Access::new(db.clone(), ctx.clone());
         let objects: Arc<dyn Objects> = objects::open(&settings.objects_options()).await?;
         let spool_dir = settings.data_dir.join("spool").join(&settings.node);
         let spool = Spool::open(&spool_dir).await.map_err(|source| StartError::Disk {
@@ -179,6 +196,7 @@ impl App {
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let policies = plan.work.clone();
+        let access = open_access(&settings, db.clone(), ctx.clone())?;
         let intake = Intake {
             db: db.clone(),
             ctx: ctx.clone(),

@@ -13,6 +13,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use crate::outside::objects::{FilesOptions, ObjectsOptions};
+use crate::outside::oidc::Issuers;
 use crate::outside::scanner::Endpoint;
 
 /// What the environment's names begin with.
@@ -89,6 +90,10 @@ pub struct Settings {
     /// directory; several nodes need the same one.
     #[serde(default)]
     pub audit_key_file: Option<PathBuf>,
+    /// Who vouches for people's logins (OpenID Connect): `[oidc]`, or `[[oidc]]` for each of several. Without it,
+    /// only keys come in.
+    #[serde(default)]
+    pub oidc: Issuers,
 }
 
 /// A certificate chain and its key, as PEM files.
@@ -205,6 +210,9 @@ impl Settings {
     }
 
     fn check(&self, node_is_named: bool) -> Result<(), SettingsError> {
+        for issuer in &self.oidc.0 {
+            issuer.check().map_err(SettingsError::Together)?;
+        }
         if self.is_shared() && !node_is_named {
             // by its name a node knows its own leases and uploads: two of one name would end each other's
             return Err(SettingsError::Together("with PostgreSQL, node must be set: a name of its own for each node"));
@@ -308,6 +316,25 @@ mod tests {
     #[test]
     fn an_unknown_setting_is_refused_by_name() {
         assert!(read(&[("LETTERCASE_LISTENS", "x")]).is_err_and(|e| e.to_string().contains("listens")));
+    }
+
+    #[test]
+    fn an_issuer_of_logins_is_one_table_or_several_and_is_asked_over_tls_only() {
+        let one = [("LETTERCASE_OIDC__ISSUER", "https://login.example"), ("LETTERCASE_OIDC__AUDIENCE", "lettercase")];
+        assert_eq!(read(&one).unwrap().oidc.0.len(), 1);
+        let table = |issuer: &str| format!("{{ issuer = \"{issuer}\", audience = \"lettercase\" }}");
+        let two = format!("[{}, {}]", table("https://a.example"), table("http://127.0.0.1:99"));
+        assert_eq!(read(&[("LETTERCASE_OIDC", &two)]).unwrap().oidc.0.len(), 2);
+        for (wrong, told) in [
+            (table("http://login.example"), "https"),
+            (table("https://a").replace('}', ", algorithms = [\"HS256\"] }"), "HS256"),
+            (table("https://a").replace('}', ", algorithms = [\"none\"] }"), "none"),
+            (table("https://a").replace('}', ", leeway_s = 301 }"), "leeway_s"),
+            (table("https://a").replace('}', ", secret = \"x\" }"), "secret"),
+        ] {
+            let refused = read(&[("LETTERCASE_OIDC", &wrong)]).map_err(|e| e.to_string());
+            assert!(refused.as_ref().is_err_and(|e| e.contains(told)), "{wrong}: {refused:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
+mod access;
 mod cli;
 mod crash;
 mod engine;

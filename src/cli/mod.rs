@@ -5,10 +5,12 @@ mod bench;
 mod client;
 mod demo;
 mod inspect;
+mod keys;
 pub mod made;
 mod node;
 mod output;
 mod submit;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use thiserror::Error;
 
+use crate::access::ManageError;
 use crate::app::StartError;
 use crate::db::DbError;
 use crate::engine::plan::PlanError;
@@ -126,6 +129,16 @@ enum Command {
     Ledger {
         #[command(flatten)]
         common: Common,
+    },
+    /// Keys of services.
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
+    },
+    /// People with logins, their roles, and their rights per TIN.
+    Users {
+        #[command(subcommand)]
+        command: users::UsersCommand,
     },
     /// Send the samples through everything and show what becomes of each.
     Demo(demo::DemoArgs),
@@ -251,6 +264,8 @@ enum CliError {
     #[error(transparent)]
     Review(#[from] ReviewError),
     #[error(transparent)]
+    Manage(#[from] ManageError),
+    #[error(transparent)]
     Client(#[from] client::ClientError),
     #[error(transparent)]
     Made(#[from] made::MakeError),
@@ -363,6 +378,8 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
             let _ = args;
             Err(CliError::Usage("extract is run by the program itself".into()))
         }
+        Command::Keys { command } => keys::run(command, environment).await,
+        Command::Users { command } => users::run(command, environment).await,
         other => {
             node::start_log(environment, false);
             admin::run(other, environment).await

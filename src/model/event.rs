@@ -38,8 +38,20 @@ pub enum EventType {
     WorkReplayed,
     /// An operator asked for a new scan of a document.
     RescanAsked,
-    /// A bulk load of reference data ended.
+    /// A bulk load of reference data, users or entitlements ended.
     ReferenceLoaded,
+    /// A key was made.
+    KeyCreated,
+    /// A key got a new secret; the old one ends.
+    KeyRotated,
+    /// A key was revoked.
+    KeyRevoked,
+    /// A user came, changed, or was disabled or enabled.
+    UserChanged,
+    /// A user's roles as one of the payer's people changed (OPS-17).
+    UserRolesChanged,
+    /// A user's rights for a TIN changed (OPS-13).
+    EntitlementChanged,
 }
 
 impl fmt::Display for EventType {
@@ -57,6 +69,12 @@ impl fmt::Display for EventType {
             Self::WorkReplayed => f.write_str("work.replayed"),
             Self::RescanAsked => f.write_str("document.rescan_asked"),
             Self::ReferenceLoaded => f.write_str("reference.loaded"),
+            Self::KeyCreated => f.write_str("key.created"),
+            Self::KeyRotated => f.write_str("key.rotated"),
+            Self::KeyRevoked => f.write_str("key.revoked"),
+            Self::UserChanged => f.write_str("user.changed"),
+            Self::UserRolesChanged => f.write_str("user.roles_changed"),
+            Self::EntitlementChanged => f.write_str("entitlement.changed"),
         }
     }
 }
@@ -74,6 +92,12 @@ impl FromStr for EventType {
             "work.dead" => Self::WorkDead,
             "work.replayed" => Self::WorkReplayed,
             "reference.loaded" => Self::ReferenceLoaded,
+            "key.created" => Self::KeyCreated,
+            "key.rotated" => Self::KeyRotated,
+            "key.revoked" => Self::KeyRevoked,
+            "user.changed" => Self::UserChanged,
+            "user.roles_changed" => Self::UserRolesChanged,
+            "entitlement.changed" => Self::EntitlementChanged,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", state) => Self::Document(state.parse()?),
                 ("submission", state) => Self::Submission(state.parse()?),
@@ -145,6 +169,12 @@ mod tests {
             EventType::WorkReplayed,
             EventType::RescanAsked,
             EventType::ReferenceLoaded,
+            EventType::KeyCreated,
+            EventType::KeyRotated,
+            EventType::KeyRevoked,
+            EventType::UserChanged,
+            EventType::UserRolesChanged,
+            EventType::EntitlementChanged,
         ];
         all.extend(DocumentState::ALL.iter().map(|s| EventType::Document(*s)));
         all.extend(SubmissionState::ALL.iter().map(|s| EventType::Submission(*s)));

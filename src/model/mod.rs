@@ -7,6 +7,7 @@ pub mod event;
 pub mod ids;
 pub mod judgement;
 pub mod matching;
+pub mod people;
 pub mod phi;
 pub mod reference;
 pub mod submission;

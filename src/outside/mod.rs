@@ -3,5 +3,6 @@
 pub mod context;
 pub mod extract;
 pub mod objects;
+pub mod oidc;
 pub mod scanner;
 pub mod spool;

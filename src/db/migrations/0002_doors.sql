@@ -11,7 +11,8 @@ CREATE TABLE api_key (
     -- code of Mode
     mode       TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    expires_at BIGINT,
+    -- every key ends; rotating it sets a new end
+    expires_at BIGINT NOT NULL,
     revoked_at BIGINT,
     version    BIGINT NOT NULL
 );
@@ -45,9 +46,9 @@ CREATE TABLE app_user (
     version     BIGINT NOT NULL,
     UNIQUE (issuer, subject)
 );
-CREATE INDEX app_user_by_created ON app_user (created_at, id);
 
--- The rights of a user for a TIN (OPS-13). A row without rights is gone.
+-- The rights of a user for a TIN (OPS-13). A row without rights stands for none and stays: its version goes on, so
+-- that what was read before they were taken away can't pass for what is there when they are given again.
 CREATE TABLE user_tin (
     user_id      TEXT NOT NULL,
     tin          TEXT NOT NULL,
