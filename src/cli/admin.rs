@@ -10,8 +10,9 @@ use crate::app::{self, open_db};
 use crate::db::work::WorkRow;
 use crate::db::{Db, Stamp, ledger, submissions, work};
 use crate::http::api::view;
+use crate::intake::aging::Aging;
 use crate::intake::load::{Form, load};
-use crate::intake::plan::IntakePlan;
+use crate::intake::plan::{IntakePlan, load_calendar};
 use crate::intake::review;
 use crate::model::ids::{ReferenceNumber, SubmissionId};
 use crate::model::reference::ReferenceKind;
@@ -44,9 +45,13 @@ pub(super) async fn run(command: Command, environment: &Environment) -> Result<(
             Ok(())
         }
         Command::Match { command: MatchCommand::Undo { common, document } } => {
-            let db = open_db(&environment.settings(common.data.as_deref())?).await?;
+            let settings = environment.settings(common.data.as_deref())?;
+            let plan = IntakePlan::load(settings.config_dir.as_deref())?.plan;
+            let calendar = load_calendar(settings.config_dir.as_deref())?.plan;
+            let db = open_db(&settings).await?;
             let ctx = Context::system();
-            review::undo_match(&db, Stamp { ctx: &ctx, actor: ACTOR }, &document).await?;
+            let aging = Aging { calendar: &calendar, policy: &plan.aging };
+            review::undo_match(&db, Stamp { ctx: &ctx, actor: ACTOR }, aging, &document, None).await?;
             println!("{document} is off its case and needs review");
             Ok(())
         }
@@ -59,11 +64,15 @@ pub(super) async fn run(command: Command, environment: &Environment) -> Result<(
 
 fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
     let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
+    let calendar = load_calendar(settings.config_dir.as_deref())?;
     if common.json {
-        output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "ok": true }));
+        output::json(
+            &json!({ "plan": "intake.toml", "hash": loaded.hash, "calendar_hash": calendar.hash, "ok": true }),
+        );
     } else {
         println!("settings: {settings:#?}");
         println!("intake.toml {}: {:#?}", loaded.hash, loaded.plan);
+        println!("calendar.toml {}: {:#?}", calendar.hash, calendar.plan);
         println!("ok");
     }
     Ok(())

@@ -8,6 +8,7 @@ mod inspect;
 pub mod made;
 mod node;
 mod output;
+mod queue;
 mod submit;
 
 use std::collections::BTreeMap;
@@ -116,6 +117,11 @@ enum Command {
     Match {
         #[command(subcommand)]
         command: MatchCommand,
+    },
+    /// What waits for a person.
+    Queue {
+        #[command(subcommand)]
+        command: queue::QueueCommand,
     },
     /// The event log.
     Audit {
@@ -352,6 +358,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Inspect(args) => inspect::run(args, environment).await,
         Command::Demo(args) => demo::run(args, environment).await,
         Command::Bench { command } => bench::run(command, environment).await,
+        Command::Queue { command } => {
+            node::start_log(environment, false);
+            queue::run(command, environment).await
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());
             Ok(())
