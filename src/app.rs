@@ -18,8 +18,9 @@ use crate::engine::{Engine, Parts};
 use crate::http::api::Api;
 use crate::http::limits::Use;
 use crate::http::plan::DoorsPlan;
-use crate::intake::plan::IntakePlan;
+use crate::intake::plan::{IntakePlan, load_calendar};
 use crate::intake::{Intake, stages};
+use crate::model::calendar::Calendar;
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
 use crate::outside::objects::{self, ObjectError, Objects};
@@ -193,6 +194,10 @@ impl App {
             path: spool_dir.clone(),
             source,
         })?;
+        let calendar = load_calendar(settings.config_dir.as_deref())?;
+        tell_calendar(&calendar.plan, &ctx);
+        // nodes that go by different calendars run different plans
+        let plan_hash = format!("{plan_hash}+{}", calendar.hash);
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let policies = plan.work.clone();
@@ -202,6 +207,7 @@ impl App {
             ctx: ctx.clone(),
             node: settings.node.clone(),
             plan: Arc::new(plan),
+            calendar: Arc::new(calendar.plan),
             objects: objects.clone(),
             spool,
             extract,
@@ -280,6 +286,15 @@ async fn tell_plan(db: &Db, node: &str, hash: &str) -> Result<(), DbError> {
         tracing::error!(node, other, differing, hash, "this node runs another plan than that one");
     }
     Ok(())
+}
+
+/// Warns before the list of holidays ends: behind its end, deadlines fall on holidays.
+fn tell_calendar(calendar: &Calendar, ctx: &Context) {
+    const AHEAD_DAYS: i32 = 90;
+    let today = calendar.local_day(ctx.now());
+    if !calendar.covers(calendar.add_days(today, AHEAD_DAYS)) {
+        tracing::warn!("calendar.toml lists no holidays beyond the next {AHEAD_DAYS} days: add the coming year's");
+    }
 }
 
 fn audit_key(settings: &Settings, ctx: &Context) -> Result<AuditKey, StartError> {

@@ -9,6 +9,7 @@ mod http;
 mod journey;
 mod made;
 mod objects;
+mod review;
 mod scanner;
 mod support;
 mod tidy;

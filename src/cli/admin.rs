@@ -11,8 +11,10 @@ use crate::app::{self, open_db};
 use crate::db::work::WorkRow;
 use crate::db::{Db, Stamp, ledger, submissions, work};
 use crate::http::api::view;
+use crate::http::plan::DoorsPlan;
+use crate::intake::aging::Aging;
 use crate::intake::load::{Form, LoadReport, load};
-use crate::intake::plan::IntakePlan;
+use crate::intake::plan::{IntakePlan, load_calendar};
 use crate::intake::review;
 use crate::model::ids::{ReferenceNumber, SubmissionId};
 use crate::model::reference::ReferenceKind;
@@ -45,9 +47,13 @@ pub(super) async fn run(command: Command, environment: &Environment) -> Result<(
             Ok(())
         }
         Command::Match { command: MatchCommand::Undo { common, document } } => {
-            let db = open_db(&environment.settings(common.data.as_deref())?).await?;
+            let settings = environment.settings(common.data.as_deref())?;
+            let plan = IntakePlan::load(settings.config_dir.as_deref())?.plan;
+            let calendar = load_calendar(settings.config_dir.as_deref())?.plan;
+            let db = open_db(&settings).await?;
             let ctx = Context::system();
-            review::undo_match(&db, Stamp { ctx: &ctx, actor: ACTOR }, &document).await?;
+            let aging = Aging { calendar: &calendar, policy: &plan.aging };
+            review::undo_match(&db, Stamp { ctx: &ctx, actor: ACTOR }, aging, &document, None).await?;
             println!("{document} is off its case and needs review");
             Ok(())
         }
@@ -61,13 +67,19 @@ pub(super) async fn run(command: Command, environment: &Environment) -> Result<(
 fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
     let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
     let access = AccessPolicy::load(settings.config_dir.as_deref())?;
+    let calendar = load_calendar(settings.config_dir.as_deref())?;
+    let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
     if common.json {
-        let access = json!({ "plan": "access.toml", "hash": access.hash });
-        output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "access": access, "ok": true }));
+        let hash = |plan: &str, hash: &str| json!({ "plan": plan, "hash": hash });
+        let others =
+            [hash("doors.toml", &doors.hash), hash("access.toml", &access.hash), hash("calendar.toml", &calendar.hash)];
+        output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "others": others, "ok": true }));
     } else {
         println!("settings: {settings:#?}");
         println!("intake.toml {}: {:#?}", loaded.hash, loaded.plan);
+        println!("doors.toml {}: {:#?}", doors.hash, doors.plan);
         println!("access.toml {}: {:#?}", access.hash, access.plan);
+        println!("calendar.toml {}: {:#?}", calendar.hash, calendar.plan);
         println!("ok");
     }
     Ok(())

@@ -9,6 +9,7 @@ mod keys;
 pub mod made;
 mod node;
 mod output;
+mod queue;
 mod submit;
 mod users;
 
@@ -119,6 +120,11 @@ enum Command {
     Match {
         #[command(subcommand)]
         command: MatchCommand,
+    },
+    /// What waits for a person.
+    Queue {
+        #[command(subcommand)]
+        command: queue::QueueCommand,
     },
     /// The event log.
     Audit {
@@ -369,6 +375,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Inspect(args) => inspect::run(args, environment).await,
         Command::Demo(args) => demo::run(args, environment).await,
         Command::Bench { command } => bench::run(command, environment).await,
+        Command::Queue { command } => {
+            node::start_log(environment, false);
+            queue::run(command, environment).await
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());
             Ok(())

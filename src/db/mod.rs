@@ -14,6 +14,7 @@ pub mod keys;
 pub mod leases;
 pub mod ledger;
 pub mod reference;
+pub mod returns;
 pub mod submissions;
 pub mod tasks;
 pub mod uploads;

@@ -158,7 +158,7 @@ on_both! {
         settle(world).await;
         assert_eq!(world.view(&good).await.state, SubmissionState::Accepted);
         assert_eq!(world.document(&first).await.state, DocumentState::Matched);
-        review::undo_match(world.db(), world.stamp(), &first).await.unwrap();
+        review::undo_match(world.db(), world.stamp(), world.app.intake.aging(), &first, None).await.unwrap();
         world.settle().await;
 
         let server = Server::start(&world.app).await;

@@ -145,6 +145,14 @@ CREATE TABLE task (
     lease_until BIGINT
 );
 CREATE INDEX task_by_deadline ON task (mode, kind, deadline_at, document_id);
+CREATE INDEX task_by_brand ON task (brand, kind, deadline_at, document_id);
+CREATE INDEX task_by_receipt ON task (mode, kind, received_at);
+CREATE INDEX task_by_brand_receipt ON task (brand, kind, received_at);
+CREATE INDEX task_by_lease ON task (kind, lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX task_unwarned ON task (deadline_at, document_id) WHERE warned_at IS NULL;
+-- a new deadline of a case reaches the documents that are proposed for it
+CREATE INDEX match_candidate_by_case ON match_candidate (case_id);
+CREATE INDEX member_by_birth_date ON member (brand, birth_date);
 CREATE INDEX task_by_holder ON task (holder) WHERE holder IS NOT NULL;
 
 -- What a source gave (watched folder or bucket prefix). One row per item and content: it is taken once.
@@ -192,6 +200,8 @@ ALTER TABLE document ADD COLUMN said TEXT;
 ALTER TABLE document ADD COLUMN parent_id TEXT;
 ALTER TABLE document ADD COLUMN pages BIGINT;
 ALTER TABLE document ADD COLUMN batch_id TEXT;
+-- code of the reason that a person released it from, so that it is not held for that again
+ALTER TABLE document ADD COLUMN waived TEXT;
 CREATE INDEX document_by_batch ON document (batch_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX document_by_parent ON document (parent_id) WHERE parent_id IS NOT NULL;
 

@@ -34,9 +34,10 @@ impl Stage for Sniff {
         let intake = &self.0;
         let file = intake.bytes_of(&input.document, &input.sha256, input.size_bytes).await?;
         let name = input.document.file_name.reveal();
-        let sniffed = judge::sniff(&file, input.size_bytes, name, &intake.plan.sniff, &intake.extract)
-            .await
-            .map_err(|error| StageError::Retry { why: error.to_string() })?;
+        let sniffed =
+            judge::sniff(&file, input.size_bytes, name, &intake.sniff_policy(&input.document), &intake.extract)
+                .await
+                .map_err(|error| StageError::Retry { why: error.to_string() })?;
         Ok(match sniffed {
             judge::Sniffed::Accept { file_type, flags, .. } => Outcome::Advance(Found::Type(file_type, flags)),
             judge::Sniffed::Reject { detected, reason } => Outcome::Advance(Found::Refused(detected, reason)),
@@ -65,7 +66,11 @@ impl Stage for Sniff {
             Outcome::Reject(reason) => (refused, Change { reason: Some(reason), ..Change::default() }),
             Outcome::Hold(reason) => (DocumentState::Held, Change { reason: Some(reason), ..Change::default() }),
         };
-        documents::transition(conn, stamp, document, to, change).await?;
+        let due_at = match to {
+            DocumentState::Held => Some(self.0.aging().held_due(conn, document).await?),
+            _ => None,
+        };
+        documents::transition(conn, stamp, document, to, Change { due_at, ..change }).await?;
         settle_submission(conn, stamp, document).await?;
         Ok(Handover::Waits)
     }
