@@ -13,6 +13,7 @@ use crate::engine::plan::PlanError;
 use crate::engine::sequencer::{AuditKey, Head, Sequencer, head_key};
 use crate::engine::{Engine, Parts};
 use crate::intake::plan::IntakePlan;
+use crate::intake::sources::{SourceError, Sources};
 use crate::intake::{Intake, stages};
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
@@ -36,6 +37,9 @@ pub enum StartError {
     /// There is no scanner.
     #[error(transparent)]
     Scanner(#[from] ScannerError),
+    /// A source of the mailroom can't be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A file or directory of ours can't be used.
     #[error("can't {doing} {path}: {source}")]
     Disk {
@@ -189,6 +193,15 @@ impl App {
             ctx,
         })?;
         Ok(Self { settings: Arc::new(settings), intake, engine, audit_key, plan_hash, _lock: None })
+    }
+
+    /// The mailroom's sources, for this node to look at.
+    ///
+    /// # Errors
+    /// When the settings of one can't be used.
+    pub async fn sources(&self) -> Result<Sources, StartError> {
+        let (intake, settings) = (self.intake.clone(), &self.settings);
+        Ok(Sources::open(intake, settings.brand.clone(), &settings.sources, &self.audit_key).await?)
     }
 
     /// Verifies the chain of events against the head kept outside the database.

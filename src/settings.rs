@@ -11,6 +11,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::{Table, Value};
 
+use crate::outside::inbox::{self, InboxError, SourceOptions};
 use crate::outside::objects::{FilesOptions, ObjectsOptions};
 use crate::outside::scanner::Endpoint;
 
@@ -42,6 +43,9 @@ pub enum SettingsError {
     /// Two settings don't go together.
     #[error("{0}")]
     Together(&'static str),
+    /// A source makes no sense.
+    #[error(transparent)]
+    Source(#[from] InboxError),
 }
 
 /// The settings. Unknown keys are refused.
@@ -75,6 +79,9 @@ pub struct Settings {
     /// directory; several nodes need the same one.
     #[serde(default)]
     pub audit_key_file: Option<PathBuf>,
+    /// Watched folders and buckets of the mailroom: scanners, fax and mail gateways (docs/sources.md).
+    #[serde(default)]
+    pub sources: Vec<SourceOptions>,
 }
 
 /// A setting that may hold a password: it does not print.
@@ -196,6 +203,7 @@ impl Settings {
                 "with PostgreSQL, audit_key_file must name the key that all nodes share",
             ));
         }
+        inbox::check(&self.sources)?;
         Ok(())
     }
 

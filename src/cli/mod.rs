@@ -8,6 +8,7 @@ mod inspect;
 pub mod made;
 mod node;
 mod output;
+mod sources;
 mod submit;
 
 use std::collections::BTreeMap;
@@ -116,6 +117,11 @@ enum Command {
     Match {
         #[command(subcommand)]
         command: MatchCommand,
+    },
+    /// The mailroom's sources: watched folders and buckets, and their batches.
+    Sources {
+        #[command(subcommand)]
+        command: sources::SourcesCommand,
     },
     /// The event log.
     Audit {
@@ -352,6 +358,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Inspect(args) => inspect::run(args, environment).await,
         Command::Demo(args) => demo::run(args, environment).await,
         Command::Bench { command } => bench::run(command, environment).await,
+        Command::Sources { command } => {
+            node::start_log(environment, false);
+            sources::run(command, environment).await
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());
             Ok(())

@@ -12,6 +12,7 @@ pub mod events;
 pub mod leases;
 pub mod ledger;
 pub mod reference;
+pub mod sources;
 pub mod submissions;
 pub mod tasks;
 pub mod work;
