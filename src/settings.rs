@@ -295,4 +295,15 @@ mod tests {
         let settings = read(&[("LETTERCASE_DATABASE", "sqlite:/x?secret")]).unwrap();
         assert!(!format!("{settings:?}").contains("secret"));
     }
+
+    #[test]
+    fn the_settings_of_the_page_on_sources_are_settings() {
+        let page = include_str!("../docs/sources.md");
+        let blocks = page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), blocks.collect::<String>()).unwrap();
+        let settings = Settings::read(Some(file.path()), [], Some(Path::new("/data"))).unwrap();
+        assert_eq!(settings.sources.len(), 2);
+        assert_eq!(settings.sources[1].index.as_ref().map(std::collections::BTreeMap::len), Some(3));
+    }
 }

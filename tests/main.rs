@@ -9,5 +9,6 @@ mod journey;
 mod made;
 mod objects;
 mod scanner;
+mod sources;
 mod support;
 mod tidy;
