@@ -19,6 +19,7 @@ use crate::http::api::Api;
 use crate::http::limits::Use;
 use crate::http::plan::DoorsPlan;
 use crate::intake::plan::{IntakePlan, load_calendar};
+use crate::intake::sources::{SourceError, Sources};
 use crate::intake::{Intake, stages};
 use crate::model::calendar::Calendar;
 use crate::outside::context::Context;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// Nobody can be asked for logins.
     #[error(transparent)]
     Oidc(#[from] OidcError),
+    /// A source of the mailroom can't be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A file or directory of ours can't be used.
     #[error("can't {doing} {path}: {source}")]
     Disk {
@@ -240,6 +244,15 @@ impl App {
             metrics_from: settings.metrics_from.as_slice().into(),
             metrics,
         }
+    }
+
+    /// The mailroom's sources, for this node to look at.
+    ///
+    /// # Errors
+    /// When the settings of one can't be used.
+    pub async fn sources(&self) -> Result<Sources, StartError> {
+        let (intake, settings) = (self.intake.clone(), &self.settings);
+        Ok(Sources::open(intake, settings.brand.clone(), &settings.sources, &self.audit_key).await?)
     }
 
     /// Verifies the chain of events against the head kept outside the database.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::{Table, Value};
 
+use crate::outside::inbox::{self, InboxError, SourceOptions};
 use crate::outside::objects::{FilesOptions, ObjectsOptions};
 use crate::outside::oidc::Issuers;
 use crate::outside::scanner::Endpoint;
@@ -45,6 +46,9 @@ pub enum SettingsError {
     /// Two settings don't go together.
     #[error("{0}")]
     Together(&'static str),
+    /// A source makes no sense.
+    #[error(transparent)]
+    Source(#[from] InboxError),
 }
 
 /// The settings. Unknown keys are refused.
@@ -90,6 +94,9 @@ pub struct Settings {
     /// directory; several nodes need the same one.
     #[serde(default)]
     pub audit_key_file: Option<PathBuf>,
+    /// Watched folders and buckets of the mailroom: scanners, fax and mail gateways (docs/sources.md).
+    #[serde(default)]
+    pub sources: Vec<SourceOptions>,
     /// Who vouches for people's logins (OpenID Connect): `[oidc]`, or `[[oidc]]` for each of several. Without it,
     /// only keys come in.
     #[serde(default)]
@@ -228,6 +235,7 @@ impl Settings {
                 "with PostgreSQL, audit_key_file must name the key that all nodes share",
             ));
         }
+        inbox::check(&self.sources)?;
         Ok(())
     }
 
@@ -350,5 +358,16 @@ mod tests {
     fn a_password_in_the_database_setting_does_not_print() {
         let settings = read(&[("LETTERCASE_DATABASE", "sqlite:/x?secret")]).unwrap();
         assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn the_settings_of_the_page_on_sources_are_settings() {
+        let page = include_str!("../docs/sources.md");
+        let blocks = page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), blocks.collect::<String>()).unwrap();
+        let settings = Settings::read(Some(file.path()), [], Some(Path::new("/data"))).unwrap();
+        assert_eq!(settings.sources.len(), 2);
+        assert_eq!(settings.sources[1].index.as_ref().map(std::collections::BTreeMap::len), Some(3));
     }
 }

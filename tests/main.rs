@@ -11,6 +11,7 @@ mod made;
 mod objects;
 mod review;
 mod scanner;
+mod sources;
 mod support;
 mod tidy;
 mod uploads;

@@ -10,6 +10,7 @@ pub mod made;
 mod node;
 mod output;
 mod queue;
+mod sources;
 mod submit;
 mod users;
 
@@ -125,6 +126,11 @@ enum Command {
     Queue {
         #[command(subcommand)]
         command: queue::QueueCommand,
+    },
+    /// The mailroom's sources: watched folders and buckets, and their batches.
+    Sources {
+        #[command(subcommand)]
+        command: sources::SourcesCommand,
     },
     /// The event log.
     Audit {
@@ -378,6 +384,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Queue { command } => {
             node::start_log(environment, false);
             queue::run(command, environment).await
+        }
+        Command::Sources { command } => {
+            node::start_log(environment, false);
+            sources::run(command, environment).await
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());

@@ -247,6 +247,8 @@ pub struct Change {
     pub bytes: Option<(u64, Sha256, Option<String>)>,
     /// What the file is, and what is remarkable in it.
     pub file_type: Option<(FileType, Vec<Flag>)>,
+    /// Its pages, where they were counted.
+    pub pages: Option<u64>,
     /// What a refused file was recognised as.
     pub detected: Option<String>,
     /// Why it is refused, held or barred.
@@ -315,7 +317,8 @@ pub async fn transition(
             reason_code = $10, reason = $11,
             verdict = COALESCE($12, verdict), signature = COALESCE($13, signature),
             engine = COALESCE($14, engine), signatures = COALESCE($15, signatures),
-            case_id = CASE WHEN $16 = 1 THEN NULL ELSE COALESCE($17, case_id) END, waived = COALESCE($18, waived)
+            case_id = CASE WHEN $16 = 1 THEN NULL ELSE COALESCE($17, case_id) END, waived = COALESCE($18, waived),
+            pages = COALESCE($22, pages)
          WHERE id = $19 AND state = $20 AND version = $21",
     )
     .bind(to.as_str())
@@ -339,6 +342,7 @@ pub async fn transition(
     .bind(document.id.as_str())
     .bind(from.as_str())
     .bind(document.version)
+    .bind(change.pages.and_then(|pages| i64::try_from(pages).ok()))
     .execute(&mut *conn)
     .await?;
     exactly_one(&done, "document")?;

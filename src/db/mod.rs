@@ -15,6 +15,7 @@ pub mod leases;
 pub mod ledger;
 pub mod reference;
 pub mod returns;
+pub mod sources;
 pub mod submissions;
 pub mod tasks;
 pub mod uploads;

@@ -13,6 +13,7 @@ pub mod reconcile;
 pub mod review;
 pub mod settle;
 pub mod sniff;
+pub mod sources;
 pub mod stages;
 pub mod submit;
 pub mod uploads;

@@ -173,6 +173,8 @@ pub struct IntakePlan {
     pub queue: QueuePolicy,
     /// Bounds of taking a document apart.
     pub split: SplitPolicy,
+    /// How the mailroom's sources are looked at.
+    pub sources: SourcesPolicy,
 }
 
 /// How persons take what waits (OPS-01).
@@ -198,6 +200,36 @@ pub struct SplitPolicy {
     pub parts: usize,
     /// Bytes of all parts together.
     pub bytes: u64,
+}
+
+/// How the mailroom's sources are looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourcesPolicy {
+    /// Seconds between two looks.
+    pub every_s: u64,
+    /// Seconds that a file must not have changed for.
+    pub settle_s: u64,
+    /// Seconds that a node has a source for itself without renewing it.
+    pub lease_s: u64,
+    /// Files listed in one look.
+    pub entries_per_look: usize,
+    /// Files taken in one look.
+    pub files_per_look: usize,
+    /// Times that the taking of a file is begun before it is given up.
+    pub tries: i64,
+    /// Bytes of a sidecar.
+    pub sidecar_bytes: usize,
+    /// Bytes of an index.
+    pub index_bytes: usize,
+    /// Rows of an index.
+    pub index_rows: usize,
+    /// Seconds after which a sidecar without its file, and an index whose files did not all come, is a problem.
+    pub unclaimed_after_s: u64,
+    /// Seconds that a receipt time may be ahead of now, for clocks that differ.
+    pub receipt_ahead_s: i64,
+    /// Days that a receipt time may be back.
+    pub receipt_behind_days: i64,
 }
 
 /// When the reconcilers act.
@@ -257,6 +289,21 @@ impl IntakePlan {
         }
         if self.reconcile.rescan_batch < 1 || self.reconcile.every_s == 0 {
             return Err(PlanError::Unusable("[reconcile] rescan_batch and every_s must be at least 1".into()));
+        }
+        let sources = &self.sources;
+        let none = [sources.entries_per_look, sources.files_per_look, sources.sidecar_bytes, sources.index_rows];
+        if none.contains(&0) || sources.every_s == 0 || sources.tries < 1 || sources.index_bytes == 0 {
+            return Err(PlanError::Unusable(
+                "[sources] its counts, sizes, every_s and tries must be at least 1".into(),
+            ));
+        }
+        if !(0..=86_400).contains(&sources.receipt_ahead_s) || !(1..=36_500).contains(&sources.receipt_behind_days) {
+            return Err(PlanError::Unusable(
+                "[sources] receipt_ahead_s must be at most a day, receipt_behind_days 1 to 36500".into(),
+            ));
+        }
+        if sources.lease_s <= sources.every_s {
+            return Err(PlanError::Unusable("[sources] lease_s must be over every_s".into()));
         }
         if self.r#match.accept_bits <= self.r#match.propose_bits {
             return Err(PlanError::Unusable("[match] accept_bits must be over propose_bits".into()));

@@ -155,21 +155,32 @@ CREATE INDEX match_candidate_by_case ON match_candidate (case_id);
 CREATE INDEX member_by_birth_date ON member (brand, birth_date);
 CREATE INDEX task_by_holder ON task (holder) WHERE holder IS NOT NULL;
 
--- What a source gave (watched folder or bucket prefix). One row per item and content: it is taken once.
+-- What a source gave (watched folder or bucket prefix). One row per file as it was listed: it is taken once.
 CREATE TABLE source_item (
     source      TEXT NOT NULL,
     -- HMAC of name, size and time: file names are health data
     item        TEXT NOT NULL,
-    -- taking | taken | problem
+    -- taking | taken | problem | gone
     state       TEXT NOT NULL,
-    document_id TEXT,
+    -- the id its document has or would have had; what is put away lies under it
+    document_id TEXT NOT NULL,
+    -- how often it was begun
+    tries       BIGINT NOT NULL,
+    -- code of ProblemCode and its sentence: why it was not taken, or what of its sidecar was not
+    reason_code TEXT,
     reason      TEXT,
     batch_id    TEXT,
+    -- the index that named it
+    index_item  TEXT,
     seen_at     BIGINT NOT NULL,
+    -- when it was put away: from then on a file like it is another one
     ended_at    BIGINT,
+    version     BIGINT NOT NULL,
     PRIMARY KEY (source, item)
 );
-CREATE INDEX source_item_by_state ON source_item (source, state, seen_at);
+CREATE INDEX source_item_open ON source_item (source, seen_at) WHERE ended_at IS NULL;
+CREATE INDEX source_item_problem ON source_item (seen_at, item) WHERE reason_code IS NOT NULL;
+CREATE INDEX source_item_by_index ON source_item (source, index_item) WHERE index_item IS NOT NULL;
 
 -- A mailroom batch with its counts (OPS-07).
 CREATE TABLE mailroom_batch (

@@ -72,6 +72,8 @@ pub struct Inspection {
     pub flags: Vec<Flag>,
     /// What was taken out.
     pub embedded: Vec<Embedded>,
+    /// Its pages, where it has any and they were counted.
+    pub pages: Option<u64>,
 }
 
 /// Text of a document, for matching (INT-15). It is health data.

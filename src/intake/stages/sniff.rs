@@ -17,8 +17,8 @@ pub struct Sniff(pub Intake);
 /// What a file was found to be.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// An accepted type.
-    Type(FileType, Vec<Flag>),
+    /// An accepted type, what is remarkable, and the pages, where they are known.
+    Type(FileType, Vec<Flag>, Option<u64>),
     /// Refused, with what it was recognised as.
     Refused(Option<String>, Reason),
 }
@@ -39,7 +39,9 @@ impl Stage for Sniff {
                 .await
                 .map_err(|error| StageError::Retry { why: error.to_string() })?;
         Ok(match sniffed {
-            judge::Sniffed::Accept { file_type, flags, .. } => Outcome::Advance(Found::Type(file_type, flags)),
+            judge::Sniffed::Accept { file_type, flags, pages, .. } => {
+                Outcome::Advance(Found::Type(file_type, flags, pages))
+            }
             judge::Sniffed::Reject { detected, reason } => Outcome::Advance(Found::Refused(detected, reason)),
             judge::Sniffed::Hold { reason, .. } => Outcome::Hold(reason),
         })
@@ -55,8 +57,8 @@ impl Stage for Sniff {
         let document = &input.document;
         let refused = if document.channel.can_refuse() { DocumentState::Rejected } else { DocumentState::Held };
         let (to, change) = match outcome {
-            Outcome::Advance(Found::Type(file_type, flags)) => {
-                let change = Change { file_type: Some((file_type, flags)), ..Change::default() };
+            Outcome::Advance(Found::Type(file_type, flags, pages)) => {
+                let change = Change { file_type: Some((file_type, flags)), pages, ..Change::default() };
                 documents::transition(conn, stamp, document, DocumentState::Scanning, change).await?;
                 return Ok(Handover::Next);
             }
