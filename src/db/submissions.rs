@@ -1,5 +1,7 @@
 //! Submission rows and their transitions.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::json;
 use sqlx::any::AnyRow;
@@ -155,6 +157,67 @@ pub async fn list(
         ),
     };
     let rows = sqlx::query(statement).bind(at).bind(id).bind(limit).bind(first).bind(second).fetch_all(conn).await?;
+    rows.iter().map(read).collect()
+}
+
+/// What became of what somebody sent within a time: submissions and accepted documents by their states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Submissions by state.
+    pub submissions: BTreeMap<String, i64>,
+    /// Documents that were accepted, by state.
+    pub documents: BTreeMap<String, i64>,
+}
+
+/// Counts what somebody's submissions, opened from `from` and before `to` (microseconds), became.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tally(conn: &mut Conn, owner: &str, from: i64, to: i64) -> Result<Tally, DbError> {
+    let mut tally = Tally::default();
+    let rows = sqlx::query(
+        "SELECT 's' AS what, state, COUNT(*) AS n FROM submission
+         WHERE owner = $1 AND created_at >= $2 AND created_at < $3 GROUP BY state
+         UNION ALL
+         SELECT 'd', d.state, COUNT(*) FROM submission s JOIN document d ON d.submission_id = s.id
+         WHERE s.owner = $1 AND s.created_at >= $2 AND s.created_at < $3 AND d.accepted_at IS NOT NULL GROUP BY d.state",
+    )
+    .bind(owner)
+    .bind(from)
+    .bind(to)
+    .fetch_all(conn)
+    .await?;
+    for row in &rows {
+        let of = if text(row, "what")? == "s" { &mut tally.submissions } else { &mut tally.documents };
+        of.insert(text(row, "state")?, number(row, "n")?);
+    }
+    Ok(tally)
+}
+
+/// Somebody's submissions opened from `from` and before `to` (microseconds), oldest first, behind `after`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn within(
+    conn: &mut Conn,
+    owner: &str,
+    (from, to): (i64, i64),
+    after: Option<(i64, &str)>,
+    limit: i64,
+) -> Result<Vec<Submission>, DbError> {
+    let (at, id) = after.unwrap_or((i64::MIN, ""));
+    let rows = sqlx::query(select!(
+        "WHERE owner = $1 AND created_at >= $2 AND created_at < $3 AND (created_at, id) > ($4, $5)
+         ORDER BY created_at, id LIMIT $6"
+    ))
+    .bind(owner)
+    .bind(from)
+    .bind(to)
+    .bind(at)
+    .bind(id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(read).collect()
 }
 

@@ -14,3 +14,4 @@ pub mod people;
 pub mod phi;
 pub mod reference;
 pub mod submission;
+pub mod trial;

@@ -5,11 +5,11 @@ use crate::crash::site::Site;
 use crate::support::{On, block_on};
 
 #[test]
-fn a_node_listens_on_loopback_only_and_shares_neither_its_port_nor_its_data() {
+fn a_node_listens_beyond_loopback_by_tls_only_and_shares_neither_its_port_nor_its_data() {
     block_on(async {
         let mut site = Site::new(On::Sqlite).await;
         let open = run(&site, &["serve", "--listen", "0.0.0.0:0"]).await;
-        assert!(open.code == 2 && open.err.contains("not a loopback address"), "{open:?}");
+        assert!(open.code == 2 && open.err.contains("to listen beyond loopback set tls"), "{open:?}");
 
         let server = site.serve(None).await;
         let address = format!("127.0.0.1:{}", site.port);

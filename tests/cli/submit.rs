@@ -57,8 +57,12 @@ fn only_files_that_came_to_a_good_end_are_a_success() {
 #[test]
 fn a_server_does_the_same_and_one_that_is_not_there_is_told() {
     block_on(async {
-        let site = Site::new(On::Sqlite).await;
+        let mut site = Site::new(On::Sqlite).await;
         let url = site.url();
+        let keyless = submit(&site, ["--server", &url], &[&sample("reyes-dictation.txt")]).await;
+        assert!(keyless.code == 2 && keyless.err.contains("LETTERCASE_KEY"), "{keyless:?}");
+        let key = site.key().await.to_owned();
+        site.environment.insert("LETTERCASE_KEY".into(), key);
         let nobody = submit(&site, ["--server", &url], &[&sample("reyes-dictation.txt")]).await;
         assert_eq!(nobody.code, 2);
         assert!(nobody.err.contains("can't be reached"), "{nobody:?}");

@@ -22,10 +22,9 @@ fn eight_of_the_largest_uploads_at_once_pass_through_little_memory() {
     block_on(async {
         let site = Site::for_large_files(On::Sqlite).await;
         let server = site.serve(None).await;
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = site.client().await;
         let base = format!("{}/v1/submissions", site.url());
-        let opened =
-            super::sender::client().post(&base).json(&json!({ "kind": "appeal", "sender_reference": "large" })).send();
+        let opened = client.post(&base).json(&json!({ "kind": "appeal", "sender_reference": "large" })).send();
         let opened = opened.await.unwrap().json::<Value>().await.unwrap();
         let at = format!("{base}/{}", opened["id"].as_str().unwrap());
         let idle = peak_kb(server.pid());
@@ -37,7 +36,12 @@ fn eight_of_the_largest_uploads_at_once_pass_through_little_memory() {
             let rest = chunk.slice(..SIZE % chunk.len());
             let chunks = futures::stream::repeat(chunk).take(whole).chain(futures::stream::iter([rest]));
             let body = reqwest::Body::wrap_stream(chunks.map(Ok::<_, std::io::Error>));
-            client.put(format!("{at}/files/{n}.txt")).header("content-length", SIZE).body(body).send()
+            client
+                .put(format!("{at}/files/{n}.txt"))
+                .header("content-length", SIZE)
+                .timeout(super::site::PATIENCE * 3)
+                .body(body)
+                .send()
         });
         for answer in futures::future::join_all(uploads).await {
             let answer = answer.unwrap();

@@ -5,12 +5,14 @@ use std::time::Duration;
 use futures::stream;
 use serde_json::{Value, json};
 
-use super::sender::{client, sample};
+use super::sender::sample;
 use super::site::Site;
 use crate::support::{On, block_on};
 
 async fn open(site: &Site) -> String {
-    let opened = client()
+    let opened = site
+        .client()
+        .await
         .post(format!("{}/v1/submissions", site.url()))
         .json(&json!({ "kind": "appeal", "sender_reference": "parcel" }))
         .send()
@@ -29,7 +31,8 @@ async fn killed(on: On, place: Option<&str>) -> u16 {
     let server = site.serve(None).await;
     let at = open(&site).await;
     let (name, bytes) = sample("nakamura-chart-export.txt");
-    let put = async |name: &str| client().put(format!("{at}/files/{name}")).body(bytes.clone()).send().await;
+    let client = site.client().await;
+    let put = async |name: &str| client.put(format!("{at}/files/{name}")).body(bytes.clone()).send().await;
     assert_eq!(put(&name).await.unwrap().status(), 201);
     server.kill().await;
 
@@ -46,7 +49,7 @@ async fn killed(on: On, place: Option<&str>) -> u16 {
             let half = bytes[..bytes.len() / 2].to_vec();
             let never = stream::pending::<Result<Vec<u8>, std::io::Error>>();
             let body = stream::StreamExt::chain(stream::iter([Ok(half)]), never);
-            let upload = client().put(format!("{at}/files/second.txt"));
+            let upload = client.put(format!("{at}/files/second.txt"));
             let upload = upload.header("content-length", bytes.len()).body(reqwest::Body::wrap_stream(body)).send();
             let unanswered = tokio::join!(upload, async {
                 tokio::time::sleep(Duration::from_millis(400)).await;
@@ -58,7 +61,7 @@ async fn killed(on: On, place: Option<&str>) -> u16 {
 
     let server = site.serve(None).await;
     let again = put("second.txt").await.unwrap().status();
-    assert_eq!(client().post(format!("{at}/submit")).send().await.unwrap().status(), 202);
+    assert_eq!(client.post(format!("{at}/submit")).send().await.unwrap().status(), 202);
     site.until_done().await;
     server.terminate().await;
     site.assert_conserved().await;

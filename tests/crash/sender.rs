@@ -43,13 +43,8 @@ pub(crate) fn parcels() -> Vec<Parcel> {
     ]
 }
 
-pub(crate) fn client() -> Client {
-    Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(15)).build().unwrap()
-}
-
 /// Sends a parcel to the end, across any number of restarts.
-pub(crate) async fn send(url: &str, parcel: &Parcel) {
-    let client = client();
+pub(crate) async fn send(client: &Client, url: &str, parcel: &Parcel) {
     let base = format!("{url}/v1/submissions");
     let open = json!({ "kind": "reconsideration", "said": parcel.said, "sender_reference": parcel.name });
     let opened = until(async || {
@@ -89,6 +84,6 @@ async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
 
 /// Sends them all at once.
 pub(crate) async fn send_all(site: &Site, parcels: &[Parcel]) {
-    let url = site.url();
-    futures::future::join_all(parcels.iter().map(|parcel| send(&url, parcel))).await;
+    let (client, url) = (site.client().await, site.url());
+    futures::future::join_all(parcels.iter().map(|parcel| send(&client, &url, parcel))).await;
 }

@@ -5,16 +5,22 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use lettercase::app::verify_audit;
+use lettercase::access::Manager;
+use lettercase::access::keys::NewKey;
+use lettercase::app::{open_access, verify_audit};
 use lettercase::db::{Db, Stamp, ledger};
 use lettercase::intake::load::{Form, load};
 use lettercase::intake::reconcile::compare_content;
+use lettercase::model::access::{Grants, Mode, Scope, TinSet};
 use lettercase::model::reference::ReferenceKind;
 use lettercase::outside::context::Context;
 use lettercase::outside::objects::{self, Place};
 use lettercase::settings::Settings;
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use sqlx::Row;
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
 
 use crate::support::{On, clamd_socket, postgres, tools};
 
@@ -25,6 +31,7 @@ pub(crate) struct Site {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) port: u16,
     pub(crate) environment: BTreeMap<String, String>,
+    key: OnceCell<String>,
 }
 
 /// A running `serve`.
@@ -72,7 +79,7 @@ impl Site {
             ("LETTERCASE_SCANNER__RUN_BY", format!("{{ endpoints = [\"unix:{}\"] }}", clamd.display())),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
-        let site = Self { dir, port: postgres::free_port(), environment };
+        let site = Self { dir, port: postgres::free_port(), environment, key: OnceCell::new() };
         let db = site.db().await;
         db.migrate().await.unwrap();
         let ctx = Context::system();
@@ -92,6 +99,28 @@ impl Site {
 
     pub(crate) async fn db(&self) -> Db {
         Db::open(&self.environment["LETTERCASE_DATABASE"]).await.unwrap()
+    }
+
+    /// A key that may do everything, made when it is first asked for.
+    pub(crate) async fn key(&self) -> &str {
+        let make = async || {
+            let db = self.db().await;
+            let access = open_access(&self.settings(), db.clone(), Context::system()).unwrap();
+            let scopes = Scope::ALL.iter().copied().collect();
+            let grants = Grants { scopes, tins: TinSet::All, mode: Mode::Live };
+            let new = NewKey { name: "test".into(), grants, expires_at: None };
+            let (_, secret) = access.create_key(Manager::Machine("test"), new).await.unwrap();
+            db.close().await;
+            secret.reveal().to_owned()
+        };
+        self.key.get_or_init(make).await
+    }
+
+    /// A client that sends with that key.
+    pub(crate) async fn client(&self) -> Client {
+        let bearer = format!("Bearer {}", self.key().await).parse().unwrap();
+        let builder = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(15));
+        builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)])).build().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {

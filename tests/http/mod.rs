@@ -6,6 +6,7 @@ mod documents;
 mod names;
 mod problems;
 mod repeated;
+mod trials;
 mod uploads;
 
 use std::sync::OnceLock;

@@ -26,8 +26,8 @@ on_both! {
         for (said, note) in [
             (of_claim("CL2654813072", "MH38649275"), "REC-02"),
             (of_claim("CL0000000000", "MH38649275"), "no claim of the number"),
-            (of_claim("CL2683604951", "MH38649275"), "another member's"),
-            (wrong_tin, "another practice's"),
+            (of_claim("CL2683604951", "MH38649275"), "no claim of the number"),
+            (wrong_tin, "no claim of the number"),
             (Said::default(), "no claim was named"),
         ] {
             let id = world.open(CaseKind::Reconsideration, said).await;

@@ -8,6 +8,7 @@ pub mod lists;
 pub mod openapi;
 mod page;
 pub mod progress;
+pub mod reconciliation;
 pub mod status;
 pub mod submissions;
 pub mod view;
@@ -90,6 +91,7 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/submissions/{id}/submit", Rule::For(Action::EditSubmission)),
     ("GET", "/v1/submissions/{id}/history", Rule::For(Action::ReadSubmission)),
     ("GET", "/v1/submissions/{id}/events", Rule::For(Action::ReadSubmission)),
+    ("GET", "/v1/reconciliation", Rule::For(Action::ReadSubmission)),
     ("POST", "/v1/intake", Rule::For(Action::CreateSubmission)),
     ("GET", "/v1/documents/{id}", Rule::For(Action::ReadDocument)),
     ("GET", "/v1/documents/{id}/content", Rule::For(Action::DownloadDocument)),
@@ -111,6 +113,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(submissions::submit))
         .routes(routes!(progress::history))
         .routes(routes!(progress::events))
+        .routes(routes!(reconciliation::day))
         .routes(routes!(intake::intake))
         .routes(routes!(documents::look))
         .routes(routes!(documents::content))

@@ -15,6 +15,7 @@ use crate::model::ids::{CaseId, DocumentId};
 use crate::model::judgement::FileType;
 use crate::model::matching::{CaseFacts, Decision, PageFacts, Sent, Weighed, decide, read_page};
 use crate::model::submission::SubmissionState;
+use crate::model::trial::Trial;
 use crate::outside::extract::ExtractOutcome;
 
 /// The stage.
@@ -31,6 +32,9 @@ impl Stage for Match {
     type Out = Stored;
 
     async fn run(&self, input: &Stored, _: Attempt) -> Result<Outcome<Decision>, StageError> {
+        if Trial::of(&input.document.brand, &input.document.file_name) == Some(Trial::Unmatched) {
+            return Ok(Outcome::Advance(Decision::Unmatched));
+        }
         let mut page = self.read(input).await?;
         let mut conn = self.0.db.read().await?;
         let sent = sent(&mut conn, input).await?;

@@ -13,6 +13,7 @@ use crate::intake::Intake;
 use crate::intake::sniff as judge;
 use crate::model::document::DocumentState;
 use crate::model::judgement::{FileType, Flag, Reason, ReasonCode};
+use crate::model::trial::Trial;
 use crate::outside::scanner::{EngineVersion, Scanned, Verdict};
 
 /// The stage.
@@ -41,6 +42,11 @@ impl Stage for Scan {
             .ready(intake.ctx.now())
             .await
             .map_err(|not_ready| StageError::Pause { why: not_ready.to_string() })?;
+        // Of this document alone: its bytes, which are clean, may be another trial's, too.
+        if Trial::of(&input.document.brand, &input.document.file_name) == Some(Trial::Virus) {
+            let message = "infected because the name of this trial asks for it. Take it out, and send a clean copy";
+            return Ok(Outcome::Reject(Reason::new(ReasonCode::Virus, message)));
+        }
         if let Some(known) = self.known(input, &version).await? {
             return Ok(Outcome::Advance(known));
         }
@@ -73,6 +79,7 @@ impl Stage for Scan {
                 return Ok(Handover::Next);
             }
             Outcome::Hold(reason) => (DocumentState::Held, reason),
+            Outcome::Reject(reason) if reason.code == ReasonCode::Virus => (DocumentState::Quarantined, reason),
             Outcome::Reject(reason) => (DocumentState::Rejected, reason),
         };
         let due_at = match to {
@@ -83,6 +90,13 @@ impl Stage for Scan {
         documents::transition(conn, stamp, &input.document, to, change).await?;
         settle_submission(conn, stamp, &input.document).await?;
         Ok(Handover::Waits)
+    }
+
+    async fn after(&self, input: &Sniffed) {
+        // a trial's bytes are in no quarantine: nothing is wrong with them
+        if Trial::of(&input.document.brand, &input.document.file_name) == Some(Trial::Virus) {
+            self.0.clear_incoming(&input.document).await;
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError};
 use crate::intake::Intake;
 use crate::intake::sniff as judge;
 use crate::model::document::DocumentState;
-use crate::model::judgement::{FileType, Flag, Reason};
+use crate::model::judgement::{FileType, Flag, Reason, ReasonCode};
+use crate::model::trial::Trial;
 
 /// The stage.
 pub struct Sniff(pub Intake);
@@ -32,6 +33,18 @@ impl Stage for Sniff {
 
     async fn run(&self, input: &Received, _: Attempt) -> Result<Outcome<Found>, StageError> {
         let intake = &self.0;
+        match Trial::of(&input.document.brand, &input.document.file_name) {
+            Some(Trial::Rejected) => {
+                let reason =
+                    Reason::new(ReasonCode::TypeNotAccepted, "refused because the name of this trial asks for it");
+                return Ok(Outcome::Advance(Found::Refused(None, reason)));
+            }
+            Some(Trial::Held) => {
+                let reason = Reason::new(ReasonCode::ScanFailed, "held because the name of this trial asks for it");
+                return Ok(Outcome::Hold(reason));
+            }
+            _ => {}
+        }
         let file = intake.bytes_of(&input.document, &input.sha256, input.size_bytes).await?;
         let name = input.document.file_name.reveal();
         let sniffed =
