@@ -52,6 +52,7 @@ have_certificates() {
 }
 have_zones() { [ -e /usr/share/zoneinfo/America/New_York ]; }
 have_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+have_curl() { command -v curl >/dev/null; }
 have_setpriv() { [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; }
 
 # 1. The toolchain: never installed for you, since where it goes is yours to say.
@@ -79,6 +80,7 @@ need have_certificates "CA certificates" ca-certificates
 need have_zones "time zones" tzdata
 if [ "$purpose" = test ]; then
     need have_venv "Python with venv (object-store mock, calendar oracle)" python3 python3-venv
+    need have_curl "curl (the integrator's guide is run)" curl
     need have_setpriv "setpriv (PostgreSQL refuses root)" util-linux
 fi
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod documents;
+mod guide;
 mod names;
 mod problems;
 mod repeated;
