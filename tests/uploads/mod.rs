@@ -89,7 +89,7 @@ fn refusal<T: std::fmt::Debug>(result: &Result<T, UploadError>) -> String {
         Err(UploadError::Closed { .. }) => "closed".into(),
         Err(UploadError::Refused(reason)) => reason.code.to_string(),
         Err(UploadError::TooManyUnderWay { .. }) => "too_many_under_way".into(),
-        Err(UploadError::Ended { state, reason }) => match reason {
+        Err(UploadError::Ended { state, reason, .. }) => match reason {
             Some(reason) => format!("{state}: {}", reason.code),
             None => state.to_string(),
         },
