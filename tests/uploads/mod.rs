@@ -1,8 +1,10 @@
 //! Resumable uploads: whatever breaks on the way, one document of the right bytes in the end, or a reason.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+mod client;
 mod crash;
 mod ends;
+mod http;
 mod limits;
 mod writers;
 
