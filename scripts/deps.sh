@@ -80,7 +80,7 @@ need have_c "C compiler and headers (SQLite, TLS)" gcc libc6-dev
 need have_certificates "CA certificates" ca-certificates
 need have_zones "time zones" tzdata
 if [ "$purpose" = test ]; then
-    need have_venv "Python with venv (object-store mock)" python3 python3-venv
+    need have_venv "Python with venv (object-store mock, calendar oracle)" python3 python3-venv
     need have_node "Node.js with npm (client of resumable uploads)" nodejs npm
     need have_setpriv "setpriv (PostgreSQL refuses root)" util-linux
 fi
@@ -117,6 +117,7 @@ have_clamav() { command -v clamd >/dev/null || [ -x .tools/bin/clamd ]; }
 have_postgres() { scripts/tools-postgres.sh --check; }
 have_moto() { [ -x .tools/venv/bin/moto_server ]; }
 have_tus() { scripts/tools-tus.sh --check; }
+have_numpy() { [ -d "$(echo .tools/venv/lib/python3*/site-packages/numpy)" ]; }
 
 component() { # CHECK WHAT SCRIPT [ARGUMENT...]
     local check=$1 what=$2 script=$3
@@ -140,6 +141,7 @@ else
     component have_postgres "PostgreSQL" scripts/tools-postgres.sh
     component have_moto "object-store mock" scripts/tools-moto.sh
     component have_tus "client of resumable uploads" scripts/tools-tus.sh
+    component have_numpy "numpy (calendar oracle)" scripts/tools-numpy.sh
 fi
 
 if [ "$missing" != 0 ]; then

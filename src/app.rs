@@ -8,20 +8,24 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 
 use crate::access::Access;
+use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::engine::audit::{self, Report};
-use crate::engine::plan::PlanError;
+use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Head, Sequencer, head_key};
 use crate::engine::{Engine, Parts};
 use crate::http::api::Api;
 use crate::http::limits::Use;
 use crate::http::plan::DoorsPlan;
-use crate::intake::plan::IntakePlan;
+use crate::intake::plan::{IntakePlan, load_calendar};
+use crate::intake::sources::{SourceError, Sources};
 use crate::intake::{Intake, stages};
+use crate::model::calendar::Calendar;
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
 use crate::outside::objects::{self, ObjectError, Objects};
+use crate::outside::oidc::{Oidc, OidcError};
 use crate::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError};
 use crate::outside::spool::Spool;
 use crate::settings::{ScannerUse, Settings};
@@ -41,6 +45,12 @@ pub enum StartError {
     /// There is no scanner.
     #[error(transparent)]
     Scanner(#[from] ScannerError),
+    /// Nobody can be asked for logins.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
+    /// A source of the mailroom can't be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A file or directory of ours can't be used.
     #[error("can't {doing} {path}: {source}")]
     Disk {
@@ -128,6 +138,17 @@ pub async fn open_scanner(settings: &Settings, plan: &IntakePlan) -> Result<Scan
     })
 }
 
+/// Keys, users and logins as the settings and the policy want them.
+///
+/// # Errors
+/// When the policy can't be used.
+pub fn open_access(settings: &Settings, db: Db, ctx: Context) -> Result<Access, StartError> {
+    let policy = AccessPolicy::load(settings.config_dir.as_deref())?.plan;
+    let issuers = settings.oidc.0.clone();
+    let oidc = if issuers.is_empty() { None } else { Some(Oidc::new(issuers, policy.oidc.clone())?) };
+    Ok(Access::new(db, ctx, oidc, policy))
+}
+
 /// This program's own file, for the children it runs.
 ///
 /// # Errors
@@ -143,11 +164,13 @@ impl App {
     /// See [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
+        let access = AccessPolicy::load(settings.config_dir.as_deref())?;
+        let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
+        let hash = plan::joined(&[&loaded.hash, &access.hash, &doors.hash]);
         let lock = Arc::new(lock_node(&settings)?);
         let db = open_db(&settings).await?;
         let scanner = open_scanner(&settings, &loaded.plan).await?;
-        let app =
-            Self::assemble(settings, loaded.plan, loaded.hash, db, scanner, Context::system(), own_exe()?).await?;
+        let app = Self::assemble(settings, loaded.plan, hash, db, scanner, Context::system(), own_exe()?).await?;
         Ok(Self { _lock: Some(lock), ..app })
     }
 
@@ -168,7 +191,6 @@ impl App {
         make_dir(&settings.data_dir)?;
         let audit_key = audit_key(&settings, &ctx)?;
         let doors = Arc::new(DoorsPlan::load(settings.config_dir.as_deref())?.plan);
-        let access = Access::new(db.clone(), ctx.clone());
         let objects: Arc<dyn Objects> = objects::open(&settings.objects_options()).await?;
         let spool_dir = settings.data_dir.join("spool").join(&settings.node);
         let spool = Spool::open(&spool_dir).await.map_err(|source| StartError::Disk {
@@ -176,14 +198,20 @@ impl App {
             path: spool_dir.clone(),
             source,
         })?;
+        let calendar = load_calendar(settings.config_dir.as_deref())?;
+        tell_calendar(&calendar.plan, &ctx);
+        // nodes that go by different calendars run different plans
+        let plan_hash = format!("{plan_hash}+{}", calendar.hash);
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let policies = plan.work.clone();
+        let access = open_access(&settings, db.clone(), ctx.clone())?;
         let intake = Intake {
             db: db.clone(),
             ctx: ctx.clone(),
             node: settings.node.clone(),
             plan: Arc::new(plan),
+            calendar: Arc::new(calendar.plan),
             objects: objects.clone(),
             spool,
             extract,
@@ -216,6 +244,15 @@ impl App {
             metrics_from: settings.metrics_from.as_slice().into(),
             metrics,
         }
+    }
+
+    /// The mailroom's sources, for this node to look at.
+    ///
+    /// # Errors
+    /// When the settings of one can't be used.
+    pub async fn sources(&self) -> Result<Sources, StartError> {
+        let (intake, settings) = (self.intake.clone(), &self.settings);
+        Ok(Sources::open(intake, settings.brand.clone(), &settings.sources, &self.audit_key).await?)
     }
 
     /// Verifies the chain of events against the head kept outside the database.
@@ -262,6 +299,15 @@ async fn tell_plan(db: &Db, node: &str, hash: &str) -> Result<(), DbError> {
         tracing::error!(node, other, differing, hash, "this node runs another plan than that one");
     }
     Ok(())
+}
+
+/// Warns before the list of holidays ends: behind its end, deadlines fall on holidays.
+fn tell_calendar(calendar: &Calendar, ctx: &Context) {
+    const AHEAD_DAYS: i32 = 90;
+    let today = calendar.local_day(ctx.now());
+    if !calendar.covers(calendar.add_days(today, AHEAD_DAYS)) {
+        tracing::warn!("calendar.toml lists no holidays beyond the next {AHEAD_DAYS} days: add the coming year's");
+    }
 }
 
 fn audit_key(settings: &Settings, ctx: &Context) -> Result<AuditKey, StartError> {

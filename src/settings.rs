@@ -12,7 +12,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::{Table, Value};
 
+use crate::outside::inbox::{self, InboxError, SourceOptions};
 use crate::outside::objects::{FilesOptions, ObjectsOptions};
+use crate::outside::oidc::Issuers;
 use crate::outside::scanner::Endpoint;
 
 /// What the environment's names begin with.
@@ -44,6 +46,9 @@ pub enum SettingsError {
     /// Two settings don't go together.
     #[error("{0}")]
     Together(&'static str),
+    /// A source makes no sense.
+    #[error(transparent)]
+    Source(#[from] InboxError),
 }
 
 /// The settings. Unknown keys are refused.
@@ -89,6 +94,13 @@ pub struct Settings {
     /// directory; several nodes need the same one.
     #[serde(default)]
     pub audit_key_file: Option<PathBuf>,
+    /// Watched folders and buckets of the mailroom: scanners, fax and mail gateways (docs/sources.md).
+    #[serde(default)]
+    pub sources: Vec<SourceOptions>,
+    /// Who vouches for people's logins (OpenID Connect): `[oidc]`, or `[[oidc]]` for each of several. Without it,
+    /// only keys come in.
+    #[serde(default)]
+    pub oidc: Issuers,
 }
 
 /// A certificate chain and its key, as PEM files.
@@ -205,6 +217,9 @@ impl Settings {
     }
 
     fn check(&self, node_is_named: bool) -> Result<(), SettingsError> {
+        for issuer in &self.oidc.0 {
+            issuer.check().map_err(SettingsError::Together)?;
+        }
         if self.is_shared() && !node_is_named {
             // by its name a node knows its own leases and uploads: two of one name would end each other's
             return Err(SettingsError::Together("with PostgreSQL, node must be set: a name of its own for each node"));
@@ -220,6 +235,7 @@ impl Settings {
                 "with PostgreSQL, audit_key_file must name the key that all nodes share",
             ));
         }
+        inbox::check(&self.sources)?;
         Ok(())
     }
 
@@ -311,6 +327,25 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_of_logins_is_one_table_or_several_and_is_asked_over_tls_only() {
+        let one = [("LETTERCASE_OIDC__ISSUER", "https://login.example"), ("LETTERCASE_OIDC__AUDIENCE", "lettercase")];
+        assert_eq!(read(&one).unwrap().oidc.0.len(), 1);
+        let table = |issuer: &str| format!("{{ issuer = \"{issuer}\", audience = \"lettercase\" }}");
+        let two = format!("[{}, {}]", table("https://a.example"), table("http://127.0.0.1:99"));
+        assert_eq!(read(&[("LETTERCASE_OIDC", &two)]).unwrap().oidc.0.len(), 2);
+        for (wrong, told) in [
+            (table("http://login.example"), "https"),
+            (table("https://a").replace('}', ", algorithms = [\"HS256\"] }"), "HS256"),
+            (table("https://a").replace('}', ", algorithms = [\"none\"] }"), "none"),
+            (table("https://a").replace('}', ", leeway_s = 301 }"), "leeway_s"),
+            (table("https://a").replace('}', ", secret = \"x\" }"), "secret"),
+        ] {
+            let refused = read(&[("LETTERCASE_OIDC", &wrong)]).map_err(|e| e.to_string());
+            assert!(refused.as_ref().is_err_and(|e| e.contains(told)), "{wrong}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn a_managed_clamd_is_refused_with_postgresql() {
         let database = ("LETTERCASE_DATABASE", "postgres://u:secret@h/d");
         let refused = read(&[database, ("LETTERCASE_NODE", "a")]).map_err(|e| e.to_string());
@@ -323,5 +358,16 @@ mod tests {
     fn a_password_in_the_database_setting_does_not_print() {
         let settings = read(&[("LETTERCASE_DATABASE", "sqlite:/x?secret")]).unwrap();
         assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn the_settings_of_the_page_on_sources_are_settings() {
+        let page = include_str!("../docs/sources.md");
+        let blocks = page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), blocks.collect::<String>()).unwrap();
+        let settings = Settings::read(Some(file.path()), [], Some(Path::new("/data"))).unwrap();
+        assert_eq!(settings.sources.len(), 2);
+        assert_eq!(settings.sources[1].index.as_ref().map(std::collections::BTreeMap::len), Some(3));
     }
 }

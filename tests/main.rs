@@ -1,5 +1,6 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
+mod access;
 mod cli;
 mod crash;
 mod engine;
@@ -8,7 +9,9 @@ mod http;
 mod journey;
 mod made;
 mod objects;
+mod review;
 mod scanner;
+mod sources;
 mod support;
 mod tidy;
 mod uploads;

@@ -6,12 +6,15 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{AuditCommand, CliError, Command, Common, DeadLetters, Environment, MatchCommand, output};
+use crate::access::policy::AccessPolicy;
 use crate::app::{self, open_db};
 use crate::db::work::WorkRow;
 use crate::db::{Db, Stamp, ledger, submissions, work};
 use crate::http::api::view;
-use crate::intake::load::{Form, load};
-use crate::intake::plan::IntakePlan;
+use crate::http::plan::DoorsPlan;
+use crate::intake::aging::Aging;
+use crate::intake::load::{Form, LoadReport, load};
+use crate::intake::plan::{IntakePlan, load_calendar};
 use crate::intake::review;
 use crate::model::ids::{ReferenceNumber, SubmissionId};
 use crate::model::reference::ReferenceKind;
@@ -44,9 +47,13 @@ pub(super) async fn run(command: Command, environment: &Environment) -> Result<(
             Ok(())
         }
         Command::Match { command: MatchCommand::Undo { common, document } } => {
-            let db = open_db(&environment.settings(common.data.as_deref())?).await?;
+            let settings = environment.settings(common.data.as_deref())?;
+            let plan = IntakePlan::load(settings.config_dir.as_deref())?.plan;
+            let calendar = load_calendar(settings.config_dir.as_deref())?.plan;
+            let db = open_db(&settings).await?;
             let ctx = Context::system();
-            review::undo_match(&db, Stamp { ctx: &ctx, actor: ACTOR }, &document).await?;
+            let aging = Aging { calendar: &calendar, policy: &plan.aging };
+            review::undo_match(&db, Stamp { ctx: &ctx, actor: ACTOR }, aging, &document, None).await?;
             println!("{document} is off its case and needs review");
             Ok(())
         }
@@ -59,11 +66,20 @@ pub(super) async fn run(command: Command, environment: &Environment) -> Result<(
 
 fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
     let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
+    let access = AccessPolicy::load(settings.config_dir.as_deref())?;
+    let calendar = load_calendar(settings.config_dir.as_deref())?;
+    let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
     if common.json {
-        output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "ok": true }));
+        let hash = |plan: &str, hash: &str| json!({ "plan": plan, "hash": hash });
+        let others =
+            [hash("doors.toml", &doors.hash), hash("access.toml", &access.hash), hash("calendar.toml", &calendar.hash)];
+        output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "others": others, "ok": true }));
     } else {
         println!("settings: {settings:#?}");
         println!("intake.toml {}: {:#?}", loaded.hash, loaded.plan);
+        println!("doors.toml {}: {:#?}", doors.hash, doors.plan);
+        println!("access.toml {}: {:#?}", access.hash, access.plan);
+        println!("calendar.toml {}: {:#?}", calendar.hash, calendar.plan);
         println!("ok");
     }
     Ok(())
@@ -78,8 +94,13 @@ async fn migrate(settings: &Settings) -> Result<(), CliError> {
 
 async fn load_file(db: &Db, common: &Common, kind: ReferenceKind, path: &Path) -> Result<(), CliError> {
     let report = load_path(db, kind, path).await?;
+    show_load(common, kind.as_str(), &report)
+}
+
+/// Shows what a load did. It is a no where a row was not taken.
+pub(super) fn show_load(common: &Common, kind: &str, report: &LoadReport) -> Result<(), CliError> {
     if common.json {
-        output::json(&report);
+        output::json(report);
     } else {
         println!("{kind}: {} loaded, {} rejected", report.loaded, report.rejected);
         for reject in &report.rejects {
@@ -90,19 +111,20 @@ async fn load_file(db: &Db, common: &Common, kind: ReferenceKind, path: &Path) -
 }
 
 /// Loads a file of reference data; its ending tells its form.
-pub(super) async fn load_path(
-    db: &Db,
-    kind: ReferenceKind,
-    path: &Path,
-) -> Result<crate::intake::load::LoadReport, CliError> {
+pub(super) async fn load_path(db: &Db, kind: ReferenceKind, path: &Path) -> Result<LoadReport, CliError> {
+    let (form, file) = open_rows(path)?;
+    let ctx = Context::system();
+    Ok(load(db, Stamp { ctx: &ctx, actor: ACTOR }, kind, form, file).await?)
+}
+
+/// Opens a file of rows; its ending tells its form.
+pub(super) fn open_rows(path: &Path) -> Result<(Form, File), CliError> {
     let form = match path.extension().and_then(|e| e.to_str()) {
         Some("ndjson" | "jsonl") => Form::Ndjson,
         Some("csv") => Form::Csv,
         _ => return Err(CliError::Usage(format!("{}: name it .ndjson, .jsonl or .csv, as it is", path.display()))),
     };
-    let file = File::open(path).map_err(|error| CliError::File(path.to_owned(), error))?;
-    let ctx = Context::system();
-    Ok(load(db, Stamp { ctx: &ctx, actor: ACTOR }, kind, form, file).await?)
+    Ok((form, File::open(path).map_err(|error| CliError::File(path.to_owned(), error))?))
 }
 
 async fn status(environment: &Environment, common: &Common, which: Option<&str>) -> Result<(), CliError> {

@@ -156,7 +156,7 @@ impl Inspector {
                 line.detected_type = Some(file_type.to_string());
                 line.say(Verdict::Held, reason);
             }
-            Sniffed::Accept { file_type, flags, embedded, scratch } => {
+            Sniffed::Accept { file_type, flags, embedded, scratch, .. } => {
                 line.detected_type = Some(file_type.to_string());
                 line.flags = flags;
                 let scanned = self.scan(&file, meta.len(), file_type, embedded, scratch).await.map_err(trouble)?;

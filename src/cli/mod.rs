@@ -5,10 +5,14 @@ mod bench;
 mod client;
 mod demo;
 mod inspect;
+mod keys;
 pub mod made;
 mod node;
 mod output;
+mod queue;
+mod sources;
 mod submit;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use thiserror::Error;
 
+use crate::access::ManageError;
 use crate::app::StartError;
 use crate::db::DbError;
 use crate::engine::plan::PlanError;
@@ -117,6 +122,16 @@ enum Command {
         #[command(subcommand)]
         command: MatchCommand,
     },
+    /// What waits for a person.
+    Queue {
+        #[command(subcommand)]
+        command: queue::QueueCommand,
+    },
+    /// The mailroom's sources: watched folders and buckets, and their batches.
+    Sources {
+        #[command(subcommand)]
+        command: sources::SourcesCommand,
+    },
     /// The event log.
     Audit {
         #[command(subcommand)]
@@ -126,6 +141,16 @@ enum Command {
     Ledger {
         #[command(flatten)]
         common: Common,
+    },
+    /// Keys of services.
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
+    },
+    /// People with logins, their roles, and their rights per TIN.
+    Users {
+        #[command(subcommand)]
+        command: users::UsersCommand,
     },
     /// Send the samples through everything and show what becomes of each.
     Demo(demo::DemoArgs),
@@ -251,6 +276,8 @@ enum CliError {
     #[error(transparent)]
     Review(#[from] ReviewError),
     #[error(transparent)]
+    Manage(#[from] ManageError),
+    #[error(transparent)]
     Client(#[from] client::ClientError),
     #[error(transparent)]
     Made(#[from] made::MakeError),
@@ -354,6 +381,14 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Inspect(args) => inspect::run(args, environment).await,
         Command::Demo(args) => demo::run(args, environment).await,
         Command::Bench { command } => bench::run(command, environment).await,
+        Command::Queue { command } => {
+            node::start_log(environment, false);
+            queue::run(command, environment).await
+        }
+        Command::Sources { command } => {
+            node::start_log(environment, false);
+            sources::run(command, environment).await
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());
             Ok(())
@@ -363,6 +398,8 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
             let _ = args;
             Err(CliError::Usage("extract is run by the program itself".into()))
         }
+        Command::Keys { command } => keys::run(command, environment).await,
+        Command::Users { command } => users::run(command, environment).await,
         other => {
             node::start_log(environment, false);
             admin::run(other, environment).await

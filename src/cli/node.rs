@@ -10,16 +10,38 @@ use tokio::task::JoinHandle;
 use super::{CliError, Environment};
 use crate::app::App;
 use crate::http::server;
+use crate::intake::sources::Sources;
 use crate::settings::Settings;
 
 /// Begins logging to standard error: in JSON where a service runs, else only what goes wrong.
 pub(super) fn start_log(environment: &Environment, service: bool) {
     let asked = environment.variables.get("LETTERCASE_LOG").cloned();
-    let filter = asked.unwrap_or_else(|| if service { "info" } else { "off" }.to_owned());
+    let asked = asked.unwrap_or_else(|| if service { "info" } else { "off" }.to_owned());
+    let filter = without_addresses(asked);
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // a second call, in a test, keeps the first one's log
     let _ = if service { builder.json().try_init() } else { builder.try_init() };
+}
+
+/// These log addresses when they are asked for details, and the addresses of a watched bucket hold file names.
+fn without_addresses(filter: String) -> String {
+    const TELLING: [&str; 9] = [
+        "aws_config",
+        "aws_runtime",
+        "aws_sdk_s3",
+        "aws_sigv4",
+        "aws_smithy_http_client",
+        "aws_smithy_runtime",
+        "aws_smithy_runtime_api",
+        "hyper",
+        "hyper_util",
+    ];
+    let detailed = ["debug", "trace"].iter().any(|level| filter.to_ascii_lowercase().contains(level));
+    if !detailed {
+        return filter;
+    }
+    TELLING.iter().fold(filter, |filter, target| format!("{filter},{target}=warn"))
 }
 
 /// A running node: engine, reconcilers, and HTTP where asked for.
@@ -56,6 +78,8 @@ impl Node {
         let engine = app.engine.clone();
         tasks.push(tokio::spawn(async move { engine.run().await }));
         tasks.push(tokio::spawn(reconcile(app.clone(), stop.subscribe())));
+        let sources = app.sources().await?;
+        tasks.extend((0..sources.all().len()).map(|at| tokio::spawn(watch(sources.clone(), at, stop.subscribe()))));
         if let Some(listener) = listener {
             let api = app.api(metrics_handle());
             let mut stopping = stop.subscribe();
@@ -108,6 +132,28 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
             Err(error) => tracing::warn!(error = %error, "could not reconcile"),
         }
         app.engine.wake();
+    }
+}
+
+/// Looks at a source of the mailroom, again and again.
+async fn watch(sources: Sources, at: usize, mut stopping: watch::Receiver<bool>) {
+    let Some(source) = sources.all().get(at) else { return };
+    let mut pause = Duration::ZERO;
+    while tokio::time::timeout(pause, stopping.wait_for(|stop| *stop)).await.is_err() {
+        pause = sources.every();
+        let looked = tokio::select! {
+            looked = sources.look(source) => looked,
+            // what was being taken is ended as broken off, and begun again after the start
+            _ = stopping.wait_for(|stop| *stop) => break,
+        };
+        match looked {
+            Ok(look) if look.more && !look.elsewhere => pause = Duration::ZERO,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(source = source.number, error = %error, "could not look at a source"),
+        }
+    }
+    if let Err(error) = sources.release(source).await {
+        tracing::warn!(source = source.number, error = %error, "could not give a source back");
     }
 }
 

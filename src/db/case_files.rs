@@ -32,10 +32,23 @@ pub struct CaseFile {
     pub tin: Tin,
     /// The patient.
     pub member_id: MemberId,
+    /// Its own nearest deadline (OPS-02).
+    pub deadline_at: Option<Timestamp>,
     /// Whether it holds behavioral or substance-use records (OPS-17).
     pub sensitive: bool,
     /// Counts its changes.
     pub version: i64,
+}
+
+/// A statement's text: the columns that [`read`] reads, and the caller's tail.
+macro_rules! case_file {
+    ($tail:literal) => {
+        concat!(
+            "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, deadline_at, sensitive_since, version
+             FROM case_file ",
+            $tail
+        )
+    };
 }
 
 /// A claim, as far as intake needs it.
@@ -86,14 +99,11 @@ pub async fn claim(conn: &mut Conn, brand: &Brand, number: &ClaimNumber) -> Resu
 /// # Errors
 /// When the database fails.
 pub async fn by_number(conn: &mut Conn, brand: &Brand, number: &CaseNumber) -> Result<Option<CaseFile>, DbError> {
-    let row = sqlx::query(
-        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, sensitive_since, version FROM case_file
-         WHERE brand = $1 AND case_number = $2",
-    )
-    .bind(brand.as_str())
-    .bind(number.as_str())
-    .fetch_optional(conn)
-    .await?;
+    let row = sqlx::query(case_file!("WHERE brand = $1 AND case_number = $2"))
+        .bind(brand.as_str())
+        .bind(number.as_str())
+        .fetch_optional(conn)
+        .await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -102,12 +112,7 @@ pub async fn by_number(conn: &mut Conn, brand: &Brand, number: &CaseNumber) -> R
 /// # Errors
 /// When the database fails.
 pub async fn get(conn: &mut Conn, id: &CaseId) -> Result<Option<CaseFile>, DbError> {
-    let row = sqlx::query(
-        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, sensitive_since, version FROM case_file WHERE id = $1",
-    )
-    .bind(id.as_str())
-    .fetch_optional(conn)
-    .await?;
+    let row = sqlx::query(case_file!("WHERE id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -165,10 +170,9 @@ pub async fn open_reconsideration_of(
     brand: &Brand,
     claim: &ClaimNumber,
 ) -> Result<Option<CaseFile>, DbError> {
-    let row = sqlx::query(
-        "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, sensitive_since, version FROM case_file
-         WHERE brand = $1 AND claim_number = $2 AND kind = 'reconsideration' AND closed_at IS NULL",
-    )
+    let row = sqlx::query(case_file!(
+        "WHERE brand = $1 AND claim_number = $2 AND kind = 'reconsideration' AND closed_at IS NULL"
+    ))
     .bind(brand.as_str())
     .bind(claim.as_str())
     .fetch_optional(conn)
@@ -282,6 +286,7 @@ fn read(row: &AnyRow) -> Result<CaseFile, DbError> {
         closed_at: opt_instant(row, "closed_at")?,
         tin: parsed(row, "tin")?,
         member_id: parsed(row, "member_id")?,
+        deadline_at: opt_instant(row, "deadline_at")?,
         sensitive: opt_instant(row, "sensitive_since")?.is_some(),
         version: number(row, "version")?,
     })
@@ -305,6 +310,102 @@ fn read_facts(row: &AnyRow) -> Result<CaseFacts, DbError> {
         npi: opt_parsed(row, "npi")?,
         service: from.map(|from| (from, to.unwrap_or(from))),
     })
+}
+
+/// A case that was looked for.
+#[derive(Debug, Clone)]
+pub struct FoundCase {
+    /// What names it and whom it is of.
+    pub facts: CaseFacts,
+    /// Its status, in the words of its kind.
+    pub status: CaseStatus,
+    /// Its own nearest deadline.
+    pub deadline_at: Option<Timestamp>,
+    /// Whether it holds behavioral or substance-use records.
+    pub sensitive: bool,
+}
+
+/// By what a case is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Its number.
+    CaseNumber,
+    /// Its claim's number.
+    ClaimNumber,
+    /// Its attachment control number.
+    AttachmentControlNumber,
+    /// Its member's id.
+    MemberId,
+    /// Its member's date of birth, ISO.
+    BirthDate,
+}
+
+macro_rules! found {
+    ($test:literal) => {
+        concat!(
+            "SELECT c.id, c.kind, c.case_number, c.claim_number, c.attachment_control_number, c.member_id, c.tin, c.npi,
+                    c.service_from, c.service_to, c.closed_at, m.first_name, m.last_name, m.birth_date,
+                    c.status, c.deadline_at, c.sensitive_since
+             FROM case_file c LEFT JOIN member m ON m.brand = c.brand AND m.member_id = c.member_id
+             WHERE c.brand = $1 AND ",
+            $test,
+            " AND c.case_number > $3 ORDER BY c.case_number LIMIT $4"
+        )
+    };
+}
+
+/// Cases of a brand by their numbers, from the one behind `after`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn search(
+    conn: &mut Conn,
+    brand: &Brand,
+    (by, value): (By, &str),
+    after: Option<&CaseNumber>,
+    limit: i64,
+) -> Result<Vec<FoundCase>, DbError> {
+    let statement = match by {
+        By::CaseNumber => found!("c.case_number = $2"),
+        By::ClaimNumber => found!("c.claim_number = $2"),
+        By::AttachmentControlNumber => found!("c.attachment_control_number = $2"),
+        By::MemberId => found!("c.member_id = $2"),
+        By::BirthDate => {
+            found!("c.member_id IN (SELECT b.member_id FROM member b WHERE b.brand = $1 AND b.birth_date = $2)")
+        }
+    };
+    let rows = sqlx::query(statement)
+        .bind(brand.as_str())
+        .bind(value)
+        .bind(after.map_or("", CaseNumber::as_str))
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let facts = read_facts(row)?;
+            let status = CaseStatus::parse(facts.kind, &text(row, "status")?);
+            Ok(FoundCase {
+                status: status.map_err(|_| DbError::Unreadable { column: "status" })?,
+                deadline_at: opt_instant(row, "deadline_at")?,
+                sensitive: opt_instant(row, "sensitive_since")?.is_some(),
+                facts,
+            })
+        })
+        .collect()
+}
+
+/// The deadlines of those of these cases that are open and have one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn deadlines(conn: &mut Conn, cases: &[CaseId]) -> Result<Vec<Timestamp>, DbError> {
+    let mut deadlines = Vec::new();
+    for id in cases {
+        let case = get(conn, id).await?.filter(|case| case.closed_at.is_none());
+        deadlines.extend(case.and_then(|case| case.deadline_at));
+    }
+    Ok(deadlines)
 }
 
 /// A proposed or decided case of a document, with its evidence.

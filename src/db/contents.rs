@@ -53,7 +53,8 @@ pub async fn get(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<Opti
 }
 
 /// Writes a judgement of bytes whose object is in its place. The newest judgement stands, but what was
-/// infected once does not become clean by an older signature set: that is an operator's matter.
+/// infected once does not become clean by an older signature set: that is an operator's matter. Content that is being
+/// destroyed stays as it is: who finds it so comes back when it is gone.
 ///
 /// # Errors
 /// When the database fails.
@@ -64,7 +65,7 @@ pub async fn put(conn: &mut Conn, stamp: Stamp<'_>, content: &Content) -> Result
          ON CONFLICT (brand, sha256) DO UPDATE SET state = excluded.state, version_id = excluded.version_id,
             signature = excluded.signature, engine = excluded.engine, signatures = excluded.signatures,
             judged_at = excluded.judged_at
-         WHERE NOT (content.state = 'infected' AND excluded.state = 'clean')",
+         WHERE content.state <> 'deleting' AND NOT (content.state = 'infected' AND excluded.state = 'clean')",
     )
     .bind(content.brand.as_str())
     .bind(content.sha256.as_str())
@@ -135,6 +136,46 @@ pub async fn infected_since(conn: &mut Conn, since: i64, limit: i64) -> Result<V
     .bind(limit)
     .fetch_all(conn)
     .await?;
+    rows.iter().map(|row| Ok((parsed(row, "brand")?, parsed(row, "sha256")?))).collect()
+}
+
+/// Marks infected content as being destroyed. False when it is not infected, or is on its way already.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_deleting(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
+    let done =
+        sqlx::query("UPDATE content SET state = 'deleting' WHERE brand = $1 AND sha256 = $2 AND state = 'infected'")
+            .bind(brand.as_str())
+            .bind(sha256.as_str())
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes the row of destroyed content away. False when another was first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove_deleting(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
+    let done = sqlx::query("DELETE FROM content WHERE brand = $1 AND sha256 = $2 AND state = 'deleting'")
+        .bind(brand.as_str())
+        .bind(sha256.as_str())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Contents whose destruction has begun.
+///
+/// # Errors
+/// When the database fails.
+pub async fn deleting(conn: &mut Conn, limit: i64) -> Result<Vec<(Brand, Sha256)>, DbError> {
+    let rows =
+        sqlx::query("SELECT brand, sha256 FROM content WHERE state = 'deleting' ORDER BY brand, sha256 LIMIT $1")
+            .bind(limit)
+            .fetch_all(conn)
+            .await?;
     rows.iter().map(|row| Ok((parsed(row, "brand")?, parsed(row, "sha256")?))).collect()
 }
 

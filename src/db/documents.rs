@@ -9,6 +9,7 @@ use super::{
 };
 use crate::db::tasks::{self, TaskKind};
 use crate::db::{events, ledger};
+use crate::model::access::Mode;
 use crate::model::document::{Channel, DocumentState, FileName};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::ids::{Brand, CaseId, DocumentId, Sha256, SubmissionId};
@@ -64,6 +65,8 @@ pub struct Document {
     pub pages: Option<i64>,
     /// The mailroom batch it came in.
     pub batch_id: Option<String>,
+    /// What a person released it from (OPS-03).
+    pub waived: Option<ReasonCode>,
     /// Legal receipt time (INT-20).
     pub received_at: Timestamp,
     /// When its row was made.
@@ -82,7 +85,7 @@ macro_rules! select {
         concat!(
             "SELECT id, brand, submission_id, state, channel, file_name, size_bytes, sha256, incoming_version, node,
              file_type, detected, flags, verdict, signature, engine, signatures, reason_code, reason, case_id,
-             said, parent_id, pages, batch_id, received_at, created_at, accepted_at, ended_at, version FROM document ",
+             said, parent_id, pages, batch_id, waived, received_at, created_at, accepted_at, ended_at, version FROM document ",
             $tail
         )
     };
@@ -155,6 +158,44 @@ pub async fn get(conn: &mut Conn, id: &DocumentId) -> Result<Option<Document>, D
     row.as_ref().map(read).transpose()
 }
 
+/// Takes the document's row for the rest of the transaction and reads it: whoever decides over it is the only one to.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(conn: &mut Conn, id: &DocumentId) -> Result<Option<Document>, DbError> {
+    let done = sqlx::query("UPDATE document SET version = version WHERE id = $1")
+        .bind(id.as_str())
+        .execute(&mut *conn)
+        .await?;
+    if done.rows_affected() == 0 { Ok(None) } else { get(conn, id).await }
+}
+
+/// Documents of a mode in a state, newest first, behind the row `after` (when it was made, its id).
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_in_state(
+    conn: &mut Conn,
+    state: DocumentState,
+    mode: Mode,
+    after: Option<(i64, &DocumentId)>,
+    limit: i64,
+) -> Result<Vec<Document>, DbError> {
+    let (made, id) = after.map_or((i64::MAX, ""), |(made, id)| (made, id.as_str()));
+    let rows = sqlx::query(select!(
+        "WHERE state = $1 AND (created_at, id) < ($2, $3) AND CASE WHEN brand LIKE '%.test' THEN 'test' ELSE 'live' END = $4
+         ORDER BY created_at DESC, id DESC LIMIT $5"
+    ))
+    .bind(state.as_str())
+    .bind(made)
+    .bind(id)
+    .bind(mode.as_str())
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 /// A submission's documents in the order they came.
 ///
 /// # Errors
@@ -206,6 +247,8 @@ pub struct Change {
     pub bytes: Option<(u64, Sha256, Option<String>)>,
     /// What the file is, and what is remarkable in it.
     pub file_type: Option<(FileType, Vec<Flag>)>,
+    /// Its pages, where they were counted.
+    pub pages: Option<u64>,
     /// What a refused file was recognised as.
     pub detected: Option<String>,
     /// Why it is refused, held or barred.
@@ -216,6 +259,10 @@ pub struct Change {
     pub case_id: Option<CaseId>,
     /// Takes it off its case.
     pub off_case: bool,
+    /// What a person releases it from.
+    pub waived: Option<ReasonCode>,
+    /// More for the event: no health data.
+    pub told: Vec<(&'static str, Value)>,
     /// By when a person must have acted, where it now waits for one (OPS-02). Without it, at once.
     pub due_at: Option<Timestamp>,
 }
@@ -257,7 +304,10 @@ pub async fn transition(
         (Some(t), Some(flags.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(" ")))
     });
     let verdict = change.judged.as_ref().map(|j| if j.signature.is_some() { "infected" } else { "clean" });
-    let payload = payload(from, to, &change.reason, &change.case_id);
+    let mut payload = payload(from, to, &change.reason, &change.case_id);
+    for (name, value) in change.told {
+        payload[name] = value;
+    }
     let done = sqlx::query(
         "UPDATE document SET state = $1, version = version + 1, ended_at = $2,
             accepted_at = COALESCE($3, accepted_at),
@@ -267,8 +317,9 @@ pub async fn transition(
             reason_code = $10, reason = $11,
             verdict = COALESCE($12, verdict), signature = COALESCE($13, signature),
             engine = COALESCE($14, engine), signatures = COALESCE($15, signatures),
-            case_id = CASE WHEN $16 = 1 THEN NULL ELSE COALESCE($17, case_id) END
-         WHERE id = $18 AND state = $19 AND version = $20",
+            case_id = CASE WHEN $16 = 1 THEN NULL ELSE COALESCE($17, case_id) END, waived = COALESCE($18, waived),
+            pages = COALESCE($22, pages)
+         WHERE id = $19 AND state = $20 AND version = $21",
     )
     .bind(to.as_str())
     .bind(ended)
@@ -287,9 +338,11 @@ pub async fn transition(
     .bind(change.judged.as_ref().map(|j| j.signatures.as_str()))
     .bind(i64::from(change.off_case))
     .bind(change.case_id.as_ref().map(CaseId::as_str))
+    .bind(change.waived.map(ReasonCode::as_str))
     .bind(document.id.as_str())
     .bind(from.as_str())
     .bind(document.version)
+    .bind(change.pages.and_then(|pages| i64::try_from(pages).ok()))
     .execute(&mut *conn)
     .await?;
     exactly_one(&done, "document")?;
@@ -421,6 +474,7 @@ fn read(row: &AnyRow) -> Result<Document, DbError> {
         parent_id: opt_parsed(row, "parent_id")?,
         pages: opt_number(row, "pages")?,
         batch_id: opt_text(row, "batch_id")?,
+        waived: opt_parsed(row, "waived")?,
         received_at: instant(row, "received_at")?,
         created_at: instant(row, "created_at")?,
         accepted_at: opt_instant(row, "accepted_at")?,

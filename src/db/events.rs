@@ -77,7 +77,8 @@ pub async fn after(conn: &mut Conn, position: i64, limit: i64) -> Result<Vec<(Ev
     rows.iter().map(|row| Ok((read(row)?, opt_text(row, "digest")?.unwrap_or_default()))).collect()
 }
 
-/// Sealed events about a submission or one of its documents, behind `position`.
+/// Sealed events about a submission or one of its documents, behind `position`. Who of the payer's people looked at
+/// what, and how long they took, is not told to a sender.
 ///
 /// # Errors
 /// When the database fails.
@@ -91,10 +92,31 @@ pub async fn of_submission(
         "SELECT id, position, type, version, subject, brand, tin_uid, actor, at, payload FROM event
          WHERE position > $2
          AND subject IN (SELECT CAST($1 AS TEXT) UNION ALL SELECT id FROM document WHERE submission_id = $1)
+         AND type NOT IN ('task.due_soon', 'document.shown', 'document.downloaded', 'document.told')
          ORDER BY position LIMIT $3",
     )
     .bind(submission)
     .bind(position)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Events of these types about a subject, in their order; those not sealed yet come last.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_subject(conn: &mut Conn, subject: &str, types: &[String], limit: i64) -> Result<Vec<Event>, DbError> {
+    let types = serde_json::to_string(types).map_err(|_| DbError::Unreadable { column: "type" })?;
+    // the types as one text, since the two databases have no common way to bind a list
+    let rows = sqlx::query(
+        "SELECT id, position, type, version, subject, brand, tin_uid, actor, at, payload FROM event
+         WHERE subject = $1 AND $2 LIKE '%\"' || type || '\"%'
+         ORDER BY CASE WHEN position IS NULL THEN 1 ELSE 0 END, position, at, id LIMIT $3",
+    )
+    .bind(subject)
+    .bind(types)
     .bind(limit)
     .fetch_all(conn)
     .await?;

@@ -10,14 +10,19 @@ pub mod contents;
 pub mod documents;
 pub mod events;
 pub mod idempotency;
+pub mod keys;
 pub mod leases;
 pub mod ledger;
 pub mod reference;
+pub mod returns;
+pub mod sources;
 pub mod submissions;
 pub mod tasks;
 pub mod uploads;
+pub mod users;
 pub mod work;
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -341,6 +346,12 @@ fn opt_instant(row: &AnyRow, column: &'static str) -> Result<Option<Timestamp>, 
     opt_number(row, column)?
         .map(|micros| Timestamp::from_microsecond(micros).map_err(|_| DbError::Unreadable { column }))
         .transpose()
+}
+
+/// Codes joined by blanks. One that only a newer version knows counts as absent: rights that this one can't judge are
+/// not given.
+fn code_set<T: FromStr + Ord>(row: &AnyRow, column: &'static str) -> Result<BTreeSet<T>, DbError> {
+    Ok(text(row, column)?.split_whitespace().filter_map(|code| code.parse().ok()).collect())
 }
 
 /// Exactly one row must have changed: otherwise somebody else was first.

@@ -1,12 +1,14 @@
 //! Reference data: idempotent upserts and the look-ups of the matcher.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::{Conn, DbError, Stamp, number, opt_text};
+use crate::db::{case_files, tasks};
 use crate::model::case::CaseStatus;
 use crate::model::ids::{AttachmentControlNumber, Brand, ClaimNumber, Npi, Tin};
-use crate::model::reference::{CaseRecord, ClaimRecord, MemberRecord, ProviderRecord, Record, TinRecord};
+use crate::model::reference::{CaseRecord, ClaimRecord, MemberRecord, ProviderRecord, Record, Sensitive, TinRecord};
 
 /// What an upsert did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,12 +110,17 @@ async fn case(conn: &mut Conn, stamp: Stamp<'_>, record: &CaseRecord, status: Ca
     }
     let done = sqlx::query(
         "INSERT INTO case_file (id, brand, kind, case_number, status, claim_number, attachment_control_number,
-                                member_id, tin, npi, service_from, service_to, opened_at, closed_at, origin, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'loaded', 0)
+                                member_id, tin, npi, service_from, service_to, opened_at, closed_at, deadline_at,
+                                sensitive_since, origin, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                 CASE WHEN $16 = 'true' THEN $17 END, 'loaded', 0)
          ON CONFLICT (brand, case_number) DO UPDATE SET status = excluded.status, claim_number = excluded.claim_number,
             attachment_control_number = excluded.attachment_control_number, member_id = excluded.member_id,
             tin = excluded.tin, npi = excluded.npi, service_from = excluded.service_from,
             service_to = excluded.service_to, opened_at = excluded.opened_at, closed_at = excluded.closed_at,
+            deadline_at = excluded.deadline_at,
+            sensitive_since = CASE $16 WHEN 'true' THEN COALESCE(case_file.sensitive_since, excluded.sensitive_since)
+                                       WHEN 'false' THEN NULL ELSE case_file.sensitive_since END,
             version = case_file.version + 1
          WHERE case_file.kind = excluded.kind AND case_file.origin = 'loaded'",
     )
@@ -131,10 +138,18 @@ async fn case(conn: &mut Conn, stamp: Stamp<'_>, record: &CaseRecord, status: Ca
     .bind(record.service_to.map(|d| d.to_string()))
     .bind(midnight(record.opened_on))
     .bind(record.closed_on.map(midnight))
-    .execute(conn)
+    .bind(record.deadline_at.map(Timestamp::as_microsecond))
+    .bind(record.sensitive.map_or("", Sensitive::as_str))
+    .bind(stamp.now())
+    .execute(&mut *conn)
     .await?;
     if done.rows_affected() == 0 {
         return Ok(Upserted::Kept("a case of that number and another kind is known"));
+    }
+    if let (Some(deadline_at), None) = (record.deadline_at, record.closed_on)
+        && let Some(case) = case_files::by_number(conn, &record.brand, &record.case_number).await?
+    {
+        tasks::bring_forward(conn, &case.id, deadline_at).await?;
     }
     Ok(Upserted::Done)
 }

@@ -6,6 +6,7 @@
 //! the workers ([`workers`]); the same claims are taken by [`Engine::step`] with a test's own clock.
 
 pub mod audit;
+pub mod bulk;
 pub mod plan;
 pub mod readers;
 pub mod sequencer;

@@ -70,6 +70,11 @@ pub fn load<T: DeserializeOwned>(name: &str, built_in: &str, config: Option<&Pat
     Ok(Loaded { plan, hash: hex::encode(Sha256::digest(text.as_bytes())) })
 }
 
+/// One hash for several plans.
+pub fn joined(hashes: &[&str]) -> String {
+    hex::encode(Sha256::digest(hashes.join(" ").as_bytes()))
+}
+
 /// How a stage works (`[work.NAME]`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 //! a submission once all of its files are judged. Cases are not known here: the journeys meet as rows and
 //! events.
 
+pub mod aging;
 pub mod extract;
 pub mod load;
 pub mod plan;
@@ -12,6 +13,7 @@ pub mod reconcile;
 pub mod review;
 pub mod settle;
 pub mod sniff;
+pub mod sources;
 pub mod stages;
 pub mod submit;
 pub mod uploads;
@@ -19,7 +21,9 @@ pub mod uploads;
 use std::sync::Arc;
 
 use crate::db::Db;
+use crate::intake::aging::Aging;
 use crate::intake::plan::IntakePlan;
+use crate::model::calendar::Calendar;
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
 use crate::outside::objects::Objects;
@@ -37,6 +41,8 @@ pub struct Intake {
     pub node: String,
     /// Policy.
     pub plan: Arc<IntakePlan>,
+    /// The payer's calendar.
+    pub calendar: Arc<Calendar>,
     /// The object store.
     pub objects: Arc<dyn Objects>,
     /// Where bytes lie on this node.
@@ -45,4 +51,11 @@ pub struct Intake {
     pub extract: Extract,
     /// The scanner.
     pub scanner: Scanner,
+}
+
+impl Intake {
+    /// What deadlines of tasks are computed by.
+    pub fn aging(&self) -> Aging<'_> {
+        Aging { calendar: &self.calendar, policy: &self.plan.aging }
+    }
 }

@@ -4,16 +4,32 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::engine::plan::{Loaded, PlanError, WorkPolicy, load};
 use crate::intake::sniff::policy::SniffPolicy;
+use crate::model::aging::AgingPolicy;
+use crate::model::calendar::{Calendar, CalendarPlan};
 use crate::model::case::CaseKind;
 use crate::model::matching::MatchPolicy;
 use crate::outside::extract::ExtractLimits;
 use crate::outside::scanner::ScanPolicy;
 
 const BUILT_IN: &str = include_str!("../../pipelines/intake.toml");
+const BUILT_IN_CALENDAR: &str = include_str!("../../pipelines/calendar.toml");
+
+/// Reads and checks the payer's calendar: `calendar.toml`.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn load_calendar(config: Option<&Path>) -> Result<Loaded<Calendar>, PlanError> {
+    let loaded: Loaded<CalendarPlan> = load("calendar.toml", BUILT_IN_CALENDAR, config)?;
+    let unusable = |why: String| PlanError::Unusable(format!("calendar.toml: {why}"));
+    let zone = TimeZone::get(&loaded.plan.zone).map_err(|_| unusable("zone is no known IANA time zone".into()))?;
+    let calendar = loaded.plan.resolve(zone).map_err(|error| unusable(error.to_string()))?;
+    Ok(Loaded { plan: calendar, hash: loaded.hash })
+}
 
 /// Limits of the uploads for a kind of case (INT-01, INT-02, INT-07).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -165,6 +181,69 @@ pub struct IntakePlan {
     pub r#match: MatchPolicy,
     /// When the reconcilers act.
     pub reconcile: ReconcilePolicy,
+    /// Time limits of what waits for a person.
+    pub aging: AgingPolicy,
+    /// How persons take what waits.
+    pub queue: QueuePolicy,
+    /// Bounds of taking a document apart.
+    pub split: SplitPolicy,
+    /// How the mailroom's sources are looked at.
+    pub sources: SourcesPolicy,
+}
+
+/// How persons take what waits (OPS-01).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueuePolicy {
+    /// Seconds for which an item is a person's, unless renewed.
+    pub lease_s: u64,
+}
+
+impl QueuePolicy {
+    /// For how long an item is a person's.
+    pub const fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_s)
+    }
+}
+
+/// Bounds of taking a document apart (OPS-01).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitPolicy {
+    /// Parts of one document.
+    pub parts: usize,
+    /// Bytes of all parts together.
+    pub bytes: u64,
+}
+
+/// How the mailroom's sources are looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourcesPolicy {
+    /// Seconds between two looks.
+    pub every_s: u64,
+    /// Seconds that a file must not have changed for.
+    pub settle_s: u64,
+    /// Seconds that a node has a source for itself without renewing it.
+    pub lease_s: u64,
+    /// Files listed in one look.
+    pub entries_per_look: usize,
+    /// Files taken in one look.
+    pub files_per_look: usize,
+    /// Times that the taking of a file is begun before it is given up.
+    pub tries: i64,
+    /// Bytes of a sidecar.
+    pub sidecar_bytes: usize,
+    /// Bytes of an index.
+    pub index_bytes: usize,
+    /// Rows of an index.
+    pub index_rows: usize,
+    /// Seconds after which a sidecar without its file, and an index whose files did not all come, is a problem.
+    pub unclaimed_after_s: u64,
+    /// Seconds that a receipt time may be ahead of now, for clocks that differ.
+    pub receipt_ahead_s: i64,
+    /// Days that a receipt time may be back.
+    pub receipt_behind_days: i64,
 }
 
 /// When the reconcilers act.
@@ -225,8 +304,31 @@ impl IntakePlan {
         if self.reconcile.rescan_batch < 1 || self.reconcile.every_s == 0 {
             return Err(PlanError::Unusable("[reconcile] rescan_batch and every_s must be at least 1".into()));
         }
+        let sources = &self.sources;
+        let none = [sources.entries_per_look, sources.files_per_look, sources.sidecar_bytes, sources.index_rows];
+        if none.contains(&0) || sources.every_s == 0 || sources.tries < 1 || sources.index_bytes == 0 {
+            return Err(PlanError::Unusable(
+                "[sources] its counts, sizes, every_s and tries must be at least 1".into(),
+            ));
+        }
+        if !(0..=86_400).contains(&sources.receipt_ahead_s) || !(1..=36_500).contains(&sources.receipt_behind_days) {
+            return Err(PlanError::Unusable(
+                "[sources] receipt_ahead_s must be at most a day, receipt_behind_days 1 to 36500".into(),
+            ));
+        }
+        if sources.lease_s <= sources.every_s {
+            return Err(PlanError::Unusable("[sources] lease_s must be over every_s".into()));
+        }
         if self.r#match.accept_bits <= self.r#match.propose_bits {
             return Err(PlanError::Unusable("[match] accept_bits must be over propose_bits".into()));
+        }
+        if self.sniff.waive_macros {
+            return Err(PlanError::Unusable(
+                "[sniff] waive_macros is decided document by document, by a person".into(),
+            ));
+        }
+        if self.queue.lease_s == 0 || self.split.parts < 2 {
+            return Err(PlanError::Unusable("[queue] lease_s must be at least 1, [split] parts at least 2".into()));
         }
         if self.reconcile.abandoned_after_s <= self.receive.deadline_s {
             return Err(PlanError::Unusable("[reconcile] abandoned_after_s must be over [receive] deadline_s".into()));
@@ -245,6 +347,26 @@ mod tests {
         assert_eq!(plan.limits.reconsideration, UploadLimits { files: 10, file_bytes: 64 << 20 }, "INT-01");
         assert_eq!(plan.limits.precertification, UploadLimits { files: 10, file_bytes: 20 << 20 }, "INT-02");
         assert_eq!(plan.limits.appeal, plan.limits.reconsideration, "INT-07");
+    }
+
+    #[test]
+    fn the_calendar_that_is_built_in_is_whole_and_another_can_take_its_place() {
+        let built_in = load_calendar(None).unwrap().plan;
+        assert!(!built_in.is_business_day("2026-11-26".parse().unwrap()), "Thanksgiving Day");
+        let dir = tempfile::tempdir().unwrap();
+        let own = |text: &str| {
+            std::fs::write(dir.path().join("calendar.toml"), text).unwrap();
+            load_calendar(Some(dir.path()))
+        };
+        let head = "weekend = [\"friday\"]\nknown_until = \"2030-12-31\"\nholidays = {}\n";
+        let calendar = own(&format!("zone = \"Asia/Dubai\"\n{head}")).unwrap().plan;
+        assert!(calendar.is_business_day("2026-11-22".parse().unwrap()), "a Sunday");
+        for (text, told) in [
+            (format!("zone = \"Atlantis/Capital\"\n{head}"), "zone"),
+            (format!("zone = \"UTC\"\nmoon = 1\n{head}"), "moon"),
+        ] {
+            assert!(own(&text).is_err_and(|e| e.to_string().contains(told)), "{told}");
+        }
     }
 
     #[test]

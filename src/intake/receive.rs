@@ -111,6 +111,13 @@ pub struct Arriving<'a> {
     pub actor: &'a str,
 }
 
+/// A file whose row is made.
+struct Admitted {
+    channel: Channel,
+    limit_bytes: u64,
+    spooled: SpoolFile,
+}
+
 impl Intake {
     /// Takes a file into a submission. `Ok` means durable.
     ///
@@ -139,14 +146,14 @@ impl Intake {
             None => self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
         };
         let begun = Begun::new(self, &arriving, &document);
-        let (limit_bytes, spooled) = match self.admit(stamp, &arriving, &document).await {
+        let admitted = match self.admit(stamp, &arriving, &document).await {
             Ok(admitted) => admitted,
             Err(error) => {
                 begun.end();
                 return Err(error);
             }
         };
-        let taken = self.take_bytes(&document, &arriving, spooled, limit_bytes, body, pace).await;
+        let taken = self.take_bytes(&document, &arriving, admitted, body, pace).await;
         let result = match taken {
             Ok((size_bytes, sha256, version)) => self
                 .accept(stamp, &arriving, &document, (size_bytes, sha256.clone(), version))
@@ -167,7 +174,7 @@ impl Intake {
         stamp: Stamp<'_>,
         arriving: &Arriving<'_>,
         id: &DocumentId,
-    ) -> Result<(u64, SpoolFile), ReceiveError> {
+    ) -> Result<Admitted, ReceiveError> {
         let mut tx = self.db.begin().await?;
         let (brand, channel, limit_bytes) = match arriving.to {
             Destination::Submission(submission) => self.admit_to(&mut tx, stamp, arriving, submission).await?,
@@ -198,7 +205,7 @@ impl Intake {
         // there before the row is: a row of this node without one is of an upload that nobody goes on with
         let spooled = self.spool.create(id).await.map_err(ReceiveError::Spool)?;
         tx.commit().await.map_err(DbError::from)?;
-        Ok((limit_bytes, spooled))
+        Ok(Admitted { channel, limit_bytes, spooled })
     }
 
     /// Whether the submission takes one more such file: its brand and channel, and how large the file may be.
@@ -254,19 +261,20 @@ impl Intake {
         &self,
         document: &DocumentId,
         arriving: &Arriving<'_>,
-        spooled: SpoolFile,
-        limit_bytes: u64,
+        admitted: Admitted,
         body: S,
         pace: &ReceivePolicy,
     ) -> Result<(u64, Sha256, Option<String>), ReceiveError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
+        let Admitted { channel, limit_bytes, spooled } = admitted;
         let spooled = read_body(spooled, body, limit_bytes, pace).await?;
         if arriving.announced_bytes.is_some_and(|announced| announced != spooled.size_bytes()) {
             return Err(ReceiveError::Broken);
         }
-        if spooled.size_bytes() == 0 {
+        // an empty page of a fax is held like all that can't be judged (INT-21)
+        if spooled.size_bytes() == 0 && channel.can_refuse() {
             return Err(refused(ReasonCode::Empty, "the file is empty; check it and send it again"));
         }
         let (path, size_bytes, sha256) = spooled.finish().await.map_err(ReceiveError::Spool)?;

@@ -12,6 +12,7 @@ use crate::db::{self, Db, DbError, Stamp, leases, work};
 use crate::engine::stage::StageError;
 use crate::intake::Intake;
 use crate::intake::receive::end_unreceived;
+use crate::intake::review::quarantine;
 use crate::intake::stages::store::bar_documents;
 use crate::intake::stages::{FIRST, RESCAN, Sniffed};
 use crate::model::document::DocumentState;
@@ -37,6 +38,10 @@ pub struct Mended {
     pub rescanned: u64,
     /// Of those, found infected.
     pub infected: u64,
+    /// Destructions that a crash broke off, ended.
+    pub destroyed: u64,
+    /// Breaches to come of what waits for a person, told.
+    pub warned: u64,
 }
 
 /// For how long content found infected is looked after, in seconds: a crash is mended within a day or never.
@@ -64,6 +69,8 @@ impl Intake {
             mended.stuck = self.wake_stuck(stamp).await?;
             mended.orphans = self.sweep_orphans().await? + self.sweep_infected().await?;
             (mended.rescanned, mended.infected) = self.rescan_contents(stamp).await?;
+            mended.destroyed = self.end_destructions(stamp).await?;
+            mended.warned = self.warn_of_breaches(stamp).await?;
         }
         Ok(mended)
     }
@@ -86,6 +93,22 @@ impl Intake {
             tx.commit().await?;
         }
         Ok(abandoned.len() as u64)
+    }
+
+    /// Ends what a person had begun to destroy and a crash broke off.
+    async fn end_destructions(&self, stamp: Stamp<'_>) -> Result<u64, DbError> {
+        let begun = {
+            let mut conn = self.db.read().await?;
+            contents::deleting(&mut conn, PAGE).await?
+        };
+        let mut ended = 0;
+        for (brand, sha256) in begun {
+            match quarantine::end_destruction(&self.db, self.objects.as_ref(), stamp, &brand, &sha256).await {
+                Ok(documents) => ended += u64::from(documents > 0),
+                Err(error) => tracing::warn!(error = %error, "could not end the destruction of quarantined content"),
+            }
+        }
+        Ok(ended)
     }
 
     /// Puts documents to work that wait for a stage without having any: nothing accepted may lie still.
@@ -297,17 +320,16 @@ pub async fn compare_content(db: &Db, objects: &dyn Objects) -> Result<HashMap<&
             after = Some(last.clone());
             let mut conn = db.read().await?;
             for (name, _) in &page {
-                let known = match name.split_once('/') {
+                let found = match name.split_once('/') {
                     Some((brand, hash)) => match (brand.parse(), hash.rsplit('/').next().unwrap_or_default().parse()) {
-                        (Ok(brand), Ok(hash)) => {
-                            contents::get(&mut conn, &brand, &hash).await?.is_some_and(|c| c.state == state)
-                        }
-                        _ => false,
+                        (Ok(brand), Ok(hash)) => contents::get(&mut conn, &brand, &hash).await?.map(|c| c.state),
+                        _ => None,
                     },
-                    None => false,
+                    None => None,
                 };
-                present += i64::from(known);
-                unknown += i64::from(!known);
+                // what is being destroyed is on neither side: its object may or may not be there
+                present += i64::from(found == Some(state));
+                unknown += i64::from(found != Some(state) && found != Some(ContentState::Deleting));
             }
         }
         let mut conn = db.read().await?;

@@ -16,6 +16,8 @@ use crate::model::submission::{Said, SubmissionState};
 pub struct NewSubmission {
     /// The id it is to have, where that was chosen before (an `Idempotency-Key`).
     pub id: Option<SubmissionId>,
+    /// Whose it is, as events name callers; a service that speaks for a user does not own it.
+    pub owner: String,
     /// The brand it is sent to.
     pub brand: Brand,
     /// The kind of case it is for.
@@ -86,7 +88,7 @@ impl Intake {
             reference: ReferenceNumber::from_random(self.ctx.random_bits()),
             kind: new.kind,
             state: SubmissionState::Open,
-            owner: actor.to_owned(),
+            owner: new.owner,
             tin: new.said.tin.clone(),
             said: new.said,
             channel: new.channel,

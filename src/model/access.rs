@@ -129,6 +129,26 @@ impl TinSet {
             Self::Only(tins) => tins.contains(tin),
         }
     }
+
+    /// Whether all of it is in the other.
+    pub fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::All) => true,
+            (Self::All, Self::Only(_)) => false,
+            (Self::Only(these), Self::Only(those)) => these.is_subset(those),
+        }
+    }
+}
+
+/// What a key gives to whoever holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grants {
+    /// What it may be used for.
+    pub scopes: BTreeSet<Scope>,
+    /// The TINs it is for.
+    pub tins: TinSet,
+    /// Real or trial.
+    pub mode: Mode,
 }
 
 /// A user's rights for one TIN.
@@ -138,6 +158,13 @@ pub struct TinRights {
     pub entitlements: BTreeSet<Entitlement>,
     /// Whether the user administers the TIN.
     pub access_manager: bool,
+}
+
+impl TinRights {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entitlements.is_empty() && !self.access_manager
+    }
 }
 
 /// Who calls.
@@ -187,6 +214,21 @@ impl Principal {
             Self::Service { key, .. } => format!("key:{key}"),
             Self::User { user, .. } => format!("user:{user}"),
             Self::Staff { user, .. } => format!("staff:{user}"),
+        }
+    }
+
+    /// Whether the caller may make, see and change a key with these grants: nobody gives more than they have, and
+    /// the secret of a rotated key is a new one in the caller's hand.
+    pub fn may_give(&self, grants: &Grants) -> bool {
+        match self {
+            Self::Service { scopes, tins, mode, .. } => {
+                grants.scopes.is_subset(scopes)
+                    && grants.tins.is_within(tins)
+                    && (*mode == Mode::Live || grants.mode == Mode::Test)
+            }
+            // Administrators have no scopes to measure by: keys are what they are there for, and each is audited.
+            Self::Staff { roles, .. } => roles.contains(&Role::Administrator),
+            Self::User { .. } => false,
         }
     }
 
@@ -495,3 +537,7 @@ fn administers(who: &Principal, tin: &Tin) -> bool {
         Principal::User { rights, .. } => rights.get(tin).is_some_and(|rights| rights.access_manager),
     }
 }
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

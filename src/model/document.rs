@@ -59,7 +59,7 @@ impl DocumentState {
                 matches!(next, Matched | NeedsReview | Unmatched | Quarantined | Split | Returned | Purged)
                     && self != next
             }
-            Held => matches!(next, Received | Scanning | Rejected | Quarantined | Withdrawn | Purged),
+            Held => matches!(next, Received | Scanning | Rejected | Quarantined | Withdrawn | Returned | Purged),
             // out of a draft (INT-13); the bytes of an infected one stay barred
             Rejected | Quarantined => matches!(next, Withdrawn | Purged),
             Withdrawn | Split | Returned => next == Purged,
@@ -70,6 +70,34 @@ impl DocumentState {
     /// Whether intake has said what the file is: a submission waits until all of its documents are judged.
     pub const fn is_judged(self) -> bool {
         !matches!(self, Self::Receiving | Self::Received | Self::Scanning)
+    }
+}
+
+codes! {
+    /// Why a document is not ours and goes back (OPS-07).
+    pub enum ReturnReason {
+        /// It is addressed to another payer.
+        OtherPayer = "other_payer",
+        /// The patient is not a member here.
+        NotOurMember = "not_our_member",
+        /// It is nothing that a health plan works on: advertising, private letters.
+        NotForUs = "not_for_us",
+        /// Nobody can read it: its sender has to send it again.
+        Illegible = "illegible",
+        /// What came with it is missing, and without that it can't be worked on.
+        Incomplete = "incomplete",
+    }
+}
+
+codes! {
+    /// How somebody came to know a document (OPS-08).
+    pub enum Access {
+        /// It was shown.
+        Shown = "shown",
+        /// Its bytes were handed out.
+        Downloaded = "downloaded",
+        /// A message told of it.
+        Told = "told",
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::model::case::CaseKind;
-use crate::model::document::DocumentState;
+use crate::model::document::{Access, DocumentState};
 use crate::model::ids::{Brand, EventId};
 use crate::model::judgement::UnknownCode;
 use crate::model::submission::SubmissionState;
@@ -20,10 +20,14 @@ pub enum EventType {
     Document(DocumentState),
     /// A document's match was undone by a person (INT-17).
     MatchUndone,
-    /// A document was shown to somebody who had not sent it (OPS-14).
-    DocumentShown,
-    /// A document's bytes were given out.
-    DocumentDownloaded,
+    /// Somebody came to know a document (OPS-08).
+    Disclosed(Access),
+    /// A person released a held document from what policy alone held it for (OPS-03).
+    HoldWaived,
+    /// A person had quarantined bytes destroyed (OPS-03).
+    DestructionAsked,
+    /// What waits for a person will soon be overdue, or is (OPS-02).
+    TaskDueSoon,
     /// A document went over from a failed submission to a new attempt (INT-13).
     DocumentCarried,
     /// A submission came into a state.
@@ -38,8 +42,20 @@ pub enum EventType {
     WorkReplayed,
     /// An operator asked for a new scan of a document.
     RescanAsked,
-    /// A bulk load of reference data ended.
+    /// A bulk load of reference data, users or entitlements ended.
     ReferenceLoaded,
+    /// A key was made.
+    KeyCreated,
+    /// A key got a new secret; the old one ends.
+    KeyRotated,
+    /// A key was revoked.
+    KeyRevoked,
+    /// A user came, changed, or was disabled or enabled.
+    UserChanged,
+    /// A user's roles as one of the payer's people changed (OPS-17).
+    UserRolesChanged,
+    /// A user's rights for a TIN changed (OPS-13).
+    EntitlementChanged,
 }
 
 impl fmt::Display for EventType {
@@ -47,8 +63,10 @@ impl fmt::Display for EventType {
         match self {
             Self::Document(state) => write!(f, "document.{state}"),
             Self::MatchUndone => f.write_str("document.match_undone"),
-            Self::DocumentShown => f.write_str("document.shown"),
-            Self::DocumentDownloaded => f.write_str("document.downloaded"),
+            Self::Disclosed(access) => write!(f, "document.{access}"),
+            Self::HoldWaived => f.write_str("document.hold_waived"),
+            Self::DestructionAsked => f.write_str("document.destruction_asked"),
+            Self::TaskDueSoon => f.write_str("task.due_soon"),
             Self::DocumentCarried => f.write_str("document.carried"),
             Self::Submission(state) => write!(f, "submission.{state}"),
             Self::CaseOpened(kind) => write!(f, "case.opened.{kind}"),
@@ -57,6 +75,12 @@ impl fmt::Display for EventType {
             Self::WorkReplayed => f.write_str("work.replayed"),
             Self::RescanAsked => f.write_str("document.rescan_asked"),
             Self::ReferenceLoaded => f.write_str("reference.loaded"),
+            Self::KeyCreated => f.write_str("key.created"),
+            Self::KeyRotated => f.write_str("key.rotated"),
+            Self::KeyRevoked => f.write_str("key.revoked"),
+            Self::UserChanged => f.write_str("user.changed"),
+            Self::UserRolesChanged => f.write_str("user.roles_changed"),
+            Self::EntitlementChanged => f.write_str("entitlement.changed"),
         }
     }
 }
@@ -67,15 +91,25 @@ impl FromStr for EventType {
         let unknown = UnknownCode { of: "EventType" };
         Ok(match text {
             "document.match_undone" => Self::MatchUndone,
-            "document.shown" => Self::DocumentShown,
-            "document.downloaded" => Self::DocumentDownloaded,
+            "document.hold_waived" => Self::HoldWaived,
+            "document.destruction_asked" => Self::DestructionAsked,
+            "task.due_soon" => Self::TaskDueSoon,
             "document.carried" => Self::DocumentCarried,
             "document.rescan_asked" => Self::RescanAsked,
             "work.dead" => Self::WorkDead,
             "work.replayed" => Self::WorkReplayed,
             "reference.loaded" => Self::ReferenceLoaded,
+            "key.created" => Self::KeyCreated,
+            "key.rotated" => Self::KeyRotated,
+            "key.revoked" => Self::KeyRevoked,
+            "user.changed" => Self::UserChanged,
+            "user.roles_changed" => Self::UserRolesChanged,
+            "entitlement.changed" => Self::EntitlementChanged,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
-                ("document", state) => Self::Document(state.parse()?),
+                ("document", word) => match word.parse() {
+                    Ok(access) => Self::Disclosed(access),
+                    Err(_) => Self::Document(word.parse()?),
+                },
                 ("submission", state) => Self::Submission(state.parse()?),
                 ("case", rest) => match rest.split_once('.').ok_or(unknown.clone())? {
                     ("opened", kind) => Self::CaseOpened(kind.parse()?),
@@ -138,15 +172,23 @@ mod tests {
     fn every_event_type_reads_back_as_what_it_was_written_as() {
         let mut all = vec![
             EventType::MatchUndone,
-            EventType::DocumentShown,
-            EventType::DocumentDownloaded,
+            EventType::HoldWaived,
+            EventType::DestructionAsked,
+            EventType::TaskDueSoon,
             EventType::DocumentCarried,
             EventType::WorkDead,
             EventType::WorkReplayed,
             EventType::RescanAsked,
             EventType::ReferenceLoaded,
+            EventType::KeyCreated,
+            EventType::KeyRotated,
+            EventType::KeyRevoked,
+            EventType::UserChanged,
+            EventType::UserRolesChanged,
+            EventType::EntitlementChanged,
         ];
         all.extend(DocumentState::ALL.iter().map(|s| EventType::Document(*s)));
+        all.extend(Access::ALL.iter().map(|access| EventType::Disclosed(*access)));
         all.extend(SubmissionState::ALL.iter().map(|s| EventType::Submission(*s)));
         all.extend(CaseKind::ALL.iter().flat_map(|k| [EventType::CaseOpened(*k), EventType::CaseStatusChanged(*k)]));
         for kind in all {

@@ -140,6 +140,30 @@ text_id!(
     UploadId, "upload id", uuid
 );
 text_id!(
+    /// Who vouches for a login: the issuer of OIDC tokens, or the name of a portal. Compared byte by byte.
+    Issuer, "issuer", |text| {
+        if text.is_empty() || text.len() > 255 {
+            return Err("it must have 1 to 255 characters");
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("it may hold visible ASCII characters only");
+        }
+        Ok(text.to_owned())
+    }
+);
+text_id!(
+    /// The name of a login with its issuer. It can be a mail address, so it does not print.
+    Subject, "subject", |text| {
+        if text.is_empty() || text.len() > 255 {
+            return Err("it must have 1 to 255 characters");
+        }
+        if text.trim() != text || text.chars().any(char::is_control) {
+            return Err("it may hold no control characters, and no blanks at its ends");
+        }
+        Ok(text.to_owned())
+    }
+);
+text_id!(
     /// The name of a brand the installation serves: lower-case letters, digits and `-`, at most 32. With `.test`
     /// behind, its twin for trials (INT-35).
     Brand, "brand", |text| {
@@ -219,8 +243,8 @@ text_id!(
     }
 );
 
-printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, Brand, Sha256, ReferenceNumber);
-hidden!(Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
+printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, Issuer, Brand, Sha256, ReferenceNumber);
+hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 
 impl Tin {
     /// The last two digits behind dots: enough to tell one's own practices apart, too little to identify one.

@@ -155,6 +155,16 @@ codes! {
         DuplicateName = "duplicate_name",
         /// More files than a submission may have (INT-01).
         TooManyFiles = "too_many_files",
+        /// A person found that it is not for this payer (OPS-07).
+        NotOurs = "not_ours",
+    }
+}
+
+impl ReasonCode {
+    /// Whether policy alone holds a file for it, so that a person may waive it (OPS-03). What could not be read or
+    /// judged is never waived: nobody knows what it is.
+    pub const fn is_policy(self) -> bool {
+        matches!(self, Self::Macros)
     }
 }
 
@@ -163,6 +173,8 @@ codes! {
     pub enum Flag {
         /// JavaScript, launch or open actions in a PDF.
         ActiveContent = "active_content",
+        /// Macros, in a file that a person released (OPS-03).
+        Macros = "macros",
         /// Files embedded in the file.
         EmbeddedFiles = "embedded_files",
         /// Links to other workbooks; never fetched.

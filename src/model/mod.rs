@@ -1,12 +1,16 @@
 //! The domain without effects: no I/O, no async, no clock. Everything here is a value or a pure function.
 
 pub mod access;
+pub mod aging;
+pub mod calendar;
 pub mod case;
 pub mod document;
 pub mod event;
 pub mod ids;
 pub mod judgement;
 pub mod matching;
+pub mod pages;
+pub mod people;
 pub mod phi;
 pub mod reference;
 pub mod submission;

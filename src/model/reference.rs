@@ -1,5 +1,6 @@
 //! Reference data as other systems send it: members, claims, cases, practices, providers.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Deserialize;
 
@@ -21,6 +22,16 @@ codes! {
         Claims = "claims",
         /// Cases.
         Cases = "cases",
+    }
+}
+
+codes! {
+    /// Whether a case holds behavioral or substance-use records, as text: CSV has no other.
+    pub enum Sensitive {
+        /// It does.
+        Yes = "true",
+        /// It does not.
+        No = "false",
     }
 }
 
@@ -99,6 +110,12 @@ pub struct CaseRecord {
     pub opened_on: Date,
     #[serde(default)]
     pub closed_on: Option<Date>,
+    /// The case's own nearest deadline, an instant with its offset (OPS-02).
+    #[serde(default)]
+    pub deadline_at: Option<Timestamp>,
+    /// Whether it holds behavioral or substance-use records (OPS-17). A load that does not say leaves it as it is.
+    #[serde(default)]
+    pub sensitive: Option<Sensitive>,
 }
 
 /// A record of one of the kinds, checked as far as it can be by itself.

@@ -2,6 +2,8 @@
 
 pub mod context;
 pub mod extract;
+pub mod inbox;
 pub mod objects;
+pub mod oidc;
 pub mod scanner;
 pub mod spool;

@@ -15,14 +15,14 @@ use crate::crash::site::Site;
 
 /// What a run of the program came to.
 #[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
@@ -33,12 +33,12 @@ async fn ran(mut command: Command, args: &[&str]) -> Ran {
     Ran { code: done.status.code().unwrap(), out: text(done.stdout), err: text(done.stderr) }
 }
 
-async fn run(site: &Site, args: &[&str]) -> Ran {
+pub(crate) async fn run(site: &Site, args: &[&str]) -> Ran {
     ran(site.command(), args).await
 }
 
 /// Runs what must end well.
-async fn good(site: &Site, args: &[&str]) -> Ran {
+pub(crate) async fn good(site: &Site, args: &[&str]) -> Ran {
     let ran = run(site, args).await;
     assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
     ran

@@ -319,6 +319,7 @@ fn plan(changed: &[(&str, &str)]) -> String {
     let quick = [
         ("lease_s", "3"),
         ("every_s", "1"),
+        ("settle_s", "1"),
         ("orphan_after_s", "1"),
         ("backoff_first_ms", "100"),
         ("tries", "12"),

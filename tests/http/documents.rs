@@ -1,5 +1,6 @@
 //! Downloads, withdrawals, lists.
 
+use lettercase::model::document::Access;
 use lettercase::model::event::EventType;
 use sha2::{Digest, Sha256};
 
@@ -42,7 +43,7 @@ on_both! {
         assert_eq!((head.status().as_u16(), header(&head, "content-length")), (200, bytes.len().to_string()));
 
         let told = crate::journey::count(world, &format!(
-            "SELECT COUNT(*) AS n FROM event WHERE type = '{}' AND subject = '{document}'", EventType::DocumentDownloaded,
+            "SELECT COUNT(*) AS n FROM event WHERE type = '{}' AND subject = '{document}'", EventType::Disclosed(Access::Downloaded),
         )).await;
         assert_eq!(told, 3, "each download is written down");
     }

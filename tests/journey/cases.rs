@@ -109,6 +109,7 @@ on_both! {
         ] {
             let new = NewSubmission {
             id: None,
+            owner: "test".into(),
                 brand: brand.parse().unwrap(),
                 kind,
                 said: after(first.reference.clone()),

@@ -145,7 +145,7 @@ on_both! {
             assert!(!decided.evidence.contains(value), "evidence names fields, not values");
         }
 
-        review::undo_match(world.db(), world.stamp(), &view.id).await.unwrap();
+        review::undo_match(world.db(), world.stamp(), world.app.intake.aging(), &view.id, None).await.unwrap();
         world.settle().await;
         let after = world.document(&view.id).await;
         assert_eq!((after.state, after.case_id), (DocumentState::NeedsReview, None));
@@ -159,7 +159,7 @@ on_both! {
         assert_eq!(shown.case_number, None);
         assert_eq!(shown.proposals[0].case_number, "RC-7K4M9TX2");
         assert!(!shown.proposals[0].evidence.is_empty());
-        let again = review::undo_match(world.db(), world.stamp(), &view.id).await;
+        let again = review::undo_match(world.db(), world.stamp(), world.app.intake.aging(), &view.id, None).await;
         assert!(matches!(again, Err(ReviewError::State { state: DocumentState::NeedsReview, .. })), "{again:?}");
     }
 }

@@ -4,7 +4,7 @@
 mod cases;
 mod loads;
 mod matching;
-mod privacy;
+pub(crate) mod privacy;
 mod receive;
 mod reconcile;
 mod scanning;
@@ -151,7 +151,16 @@ pub(crate) async fn work_of(world: &World, id: &DocumentId) -> Vec<String> {
 /// Opens a submission that came on a channel.
 pub(crate) async fn open_by(world: &World, channel: Channel, kind: CaseKind, said: Said) -> SubmissionId {
     let brand = world.settings.brand.clone();
-    let new = NewSubmission { id: None, brand, kind, said, channel, sender_reference: None, resubmits: None };
+    let new = NewSubmission {
+        id: None,
+        owner: "test".into(),
+        brand,
+        kind,
+        said,
+        channel,
+        sender_reference: None,
+        resubmits: None,
+    };
     world.app.intake.open_submission("test", new).await.unwrap().id
 }
 

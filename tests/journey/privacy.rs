@@ -35,7 +35,7 @@ const BORN: &str = "1931-07-19";
 const PLANTED: [&str; 8] = [CLAIM, MEMBER, CASE, CONTROL, TIN, FIRST, LAST, BORN];
 
 /// What the program logs while it is switched on, at every level and of every crate.
-struct Log {
+pub(crate) struct Log {
     readers: AtomicUsize,
     text: Arc<Mutex<Vec<u8>>>,
 }
@@ -52,7 +52,7 @@ impl Write for Writer {
     }
 }
 
-static LOG: LazyLock<Log> = LazyLock::new(|| {
+pub(crate) static LOG: LazyLock<Log> = LazyLock::new(|| {
     let text = Arc::new(Mutex::new(Vec::new()));
     let to = Arc::clone(&text);
     let layer = tracing_subscriber::fmt::layer()
@@ -62,6 +62,21 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
     Log { readers: AtomicUsize::new(0), text }
 });
+
+impl Log {
+    /// Has what is logged be kept, until as many are off as were on.
+    pub(crate) fn on(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn off(&self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
+    }
+}
 
 async fn load_planted(world: &World) {
     let member = format!(
@@ -99,7 +114,7 @@ fn assert_none(text: &str, place: &str) {
 
 on_both! {
     async fn int_19_no_identifier_or_file_name_is_in_an_event_a_log_a_key_or_a_metric(world: &World) {
-        LOG.readers.fetch_add(1, Ordering::Relaxed);
+        LOG.on();
         load_planted(world).await;
         let said = |claim: &str, case: &str| Said {
             claim_number: claim.parse().ok(),
@@ -143,7 +158,7 @@ on_both! {
         settle(world).await;
         assert_eq!(world.view(&good).await.state, SubmissionState::Accepted);
         assert_eq!(world.document(&first).await.state, DocumentState::Matched);
-        review::undo_match(world.db(), world.stamp(), &first).await.unwrap();
+        review::undo_match(world.db(), world.stamp(), world.app.intake.aging(), &first, None).await.unwrap();
         world.settle().await;
 
         let server = Server::start(&world.app).await;
@@ -155,9 +170,9 @@ on_both! {
         assert_none(&refused, "a problem");
         assert_none(&server.get("/metrics").await.1, "the metrics");
         assert_none(&server.get("/ready").await.1, "readiness");
-        LOG.readers.fetch_sub(1, Ordering::Relaxed);
+        LOG.off();
 
-        let log = String::from_utf8_lossy(&LOG.text.lock().unwrap()).into_owned();
+        let log = LOG.text();
         assert!(log.contains("dead letter"), "{} bytes were logged, nothing of the lost file", log.len());
         assert_none(&log, "the log");
         for (place, query) in [

@@ -8,4 +8,4 @@ mod memory;
 mod s3;
 mod suite;
 mod versions;
-mod world;
+pub(crate) mod world;

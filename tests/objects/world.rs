@@ -20,9 +20,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-pub(super) const BUCKET: &str = "documents";
-const KEY_ID: &str = "test-key";
-const KEY: &str = "test-secret";
+pub(crate) const BUCKET: &str = "documents";
+pub(crate) const KEY_ID: &str = "test-key";
+pub(crate) const KEY: &str = "test-secret";
 
 /// A file to store, with what is said of it.
 pub(super) struct Sample {
@@ -103,13 +103,13 @@ pub(super) async fn open(options: S3Options) -> Result<Arc<dyn Objects>, ObjectE
 }
 
 /// An S3 server in this process that verifies checksums, over real HTTP.
-pub(super) struct S3s {
-    pub(super) address: SocketAddr,
-    pub(super) root: TempDir,
+pub(crate) struct S3s {
+    pub(crate) address: SocketAddr,
+    pub(crate) root: TempDir,
 }
 
 impl S3s {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let root = TempDir::new().unwrap();
         std::fs::create_dir(root.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root.path()).unwrap());

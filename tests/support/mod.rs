@@ -214,6 +214,7 @@ impl World {
     pub async fn open_new(&self, kind: CaseKind, said: Said, resubmits: Option<SubmissionId>) -> SubmissionId {
         let new = NewSubmission {
             id: None,
+            owner: "test".into(),
             brand: self.settings.brand.clone(),
             kind,
             said,

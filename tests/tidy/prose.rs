@@ -6,8 +6,8 @@ use std::path::Path;
 use super::{files, none_of, read, root};
 
 /// The documents held to it. Those of `templates` and `docker` tell what is to come.
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "scripts/README.md", "docs/uploads.md"];
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "scripts/README.md", "docs/access.md", "docs/uploads.md"];
 
 /// What a repository path begins with.
 const TOPS: [&str; 11] =

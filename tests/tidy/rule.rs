@@ -8,7 +8,7 @@ const STEPS: &[&[&str]] = &[
     &["model"],
     &["outside", "db"],
     &["engine"],
-    &["intake", "cases", "letters", "delivery"],
+    &["access", "intake", "cases", "letters", "delivery"],
     &["http", "settings"],
     &["app"],
     &["cli"],

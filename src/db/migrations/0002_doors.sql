@@ -11,7 +11,8 @@ CREATE TABLE api_key (
     -- code of Mode
     mode       TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    expires_at BIGINT,
+    -- every key ends; rotating it sets a new end
+    expires_at BIGINT NOT NULL,
     revoked_at BIGINT,
     version    BIGINT NOT NULL
 );
@@ -45,9 +46,9 @@ CREATE TABLE app_user (
     version     BIGINT NOT NULL,
     UNIQUE (issuer, subject)
 );
-CREATE INDEX app_user_by_created ON app_user (created_at, id);
 
--- The rights of a user for a TIN (OPS-13). A row without rights is gone.
+-- The rights of a user for a TIN (OPS-13). A row without rights stands for none and stays: its version goes on, so
+-- that what was read before they were taken away can't pass for what is there when they are given again.
 CREATE TABLE user_tin (
     user_id      TEXT NOT NULL,
     tin          TEXT NOT NULL,
@@ -146,23 +147,42 @@ CREATE TABLE task (
     lease_until BIGINT
 );
 CREATE INDEX task_by_deadline ON task (mode, kind, deadline_at, document_id);
+CREATE INDEX task_by_brand ON task (brand, kind, deadline_at, document_id);
+CREATE INDEX task_by_receipt ON task (mode, kind, received_at);
+CREATE INDEX task_by_brand_receipt ON task (brand, kind, received_at);
+CREATE INDEX task_by_lease ON task (kind, lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX task_unwarned ON task (deadline_at, document_id) WHERE warned_at IS NULL;
+-- a new deadline of a case reaches the documents that are proposed for it
+CREATE INDEX match_candidate_by_case ON match_candidate (case_id);
+CREATE INDEX member_by_birth_date ON member (brand, birth_date);
 CREATE INDEX task_by_holder ON task (holder) WHERE holder IS NOT NULL;
 
--- What a source gave (watched folder or bucket prefix). One row per item and content: it is taken once.
+-- What a source gave (watched folder or bucket prefix). One row per file as it was listed: it is taken once.
 CREATE TABLE source_item (
     source      TEXT NOT NULL,
     -- HMAC of name, size and time: file names are health data
     item        TEXT NOT NULL,
-    -- taking | taken | problem
+    -- taking | taken | problem | gone
     state       TEXT NOT NULL,
-    document_id TEXT,
+    -- the id its document has or would have had; what is put away lies under it
+    document_id TEXT NOT NULL,
+    -- how often it was begun
+    tries       BIGINT NOT NULL,
+    -- code of ProblemCode and its sentence: why it was not taken, or what of its sidecar was not
+    reason_code TEXT,
     reason      TEXT,
     batch_id    TEXT,
+    -- the index that named it
+    index_item  TEXT,
     seen_at     BIGINT NOT NULL,
+    -- when it was put away: from then on a file like it is another one
     ended_at    BIGINT,
+    version     BIGINT NOT NULL,
     PRIMARY KEY (source, item)
 );
-CREATE INDEX source_item_by_state ON source_item (source, state, seen_at);
+CREATE INDEX source_item_open ON source_item (source, seen_at) WHERE ended_at IS NULL;
+CREATE INDEX source_item_problem ON source_item (seen_at, item) WHERE reason_code IS NOT NULL;
+CREATE INDEX source_item_by_index ON source_item (source, index_item) WHERE index_item IS NOT NULL;
 
 -- A mailroom batch with its counts (OPS-07).
 CREATE TABLE mailroom_batch (
@@ -193,6 +213,8 @@ ALTER TABLE document ADD COLUMN said TEXT;
 ALTER TABLE document ADD COLUMN parent_id TEXT;
 ALTER TABLE document ADD COLUMN pages BIGINT;
 ALTER TABLE document ADD COLUMN batch_id TEXT;
+-- code of the reason that a person released it from, so that it is not held for that again
+ALTER TABLE document ADD COLUMN waived TEXT;
 CREATE INDEX document_by_batch ON document (batch_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX document_by_parent ON document (parent_id) WHERE parent_id IS NOT NULL;
 

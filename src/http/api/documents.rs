@@ -21,9 +21,9 @@ use crate::engine::stage::StageError;
 use crate::http::errors::Problem;
 use crate::http::guard::{allow, reach};
 use crate::http::problems::Code;
+use crate::intake::review::disclosures;
 use crate::model::access::{Action, Answer, Record, Target, may};
-use crate::model::document::DocumentState;
-use crate::model::event::EventType;
+use crate::model::document::{Access, DocumentState};
 use crate::model::ids::DocumentId;
 
 const DOCUMENT: &str = "document";
@@ -42,7 +42,7 @@ pub async fn look(
         document_for(&mut conn, &caller, Action::ReadDocument, &id).await?
     };
     if !own {
-        tell(&api, &caller, &document, EventType::DocumentShown).await?;
+        tell(&api, &caller, &document, Access::Shown).await?;
     }
     let mut conn = api.intake.db.read().await?;
     Ok(Json(of_document(&mut conn, &document, Eyes::Of(&caller.principal)).await?))
@@ -78,7 +78,7 @@ pub async fn content(
     // The bytes are compared with their hash before one of them is given out.
     let file = api.intake.content_of(&content.brand, &content.sha256, content.version_id.as_deref()).await;
     let file = file.map_err(|error| away(&error))?;
-    tell(&api, &caller, &document, EventType::DocumentDownloaded).await?;
+    tell(&api, &caller, &document, Access::Downloaded).await?;
     let (status, from, to) = match range {
         None => (StatusCode::OK, 0, content.size_bytes),
         Some((from, to)) => (StatusCode::PARTIAL_CONTENT, from, to),
@@ -125,12 +125,11 @@ fn away(error: &StageError) -> Problem {
 }
 
 /// Writes down that the caller saw or got the document: who did is asked when a match turns out wrong (OPS-08, OPS-14).
-async fn tell(api: &Api, caller: &Caller, document: &Document, kind: EventType) -> Result<(), Problem> {
+pub(super) async fn tell(api: &Api, caller: &Caller, document: &Document, how: Access) -> Result<(), Problem> {
     let actor = caller.actor();
     let stamp = Stamp { ctx: &api.intake.ctx, actor: &actor };
-    let payload = serde_json::json!({ "case_id": document.case_id });
     let mut tx = api.intake.db.begin().await?;
-    documents::note(&mut tx, stamp, document, kind, payload).await?;
+    disclosures::note(&mut tx, stamp, document, how).await?;
     Ok(tx.commit().await.map_err(DbError::from)?)
 }
 

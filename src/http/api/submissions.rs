@@ -137,6 +137,7 @@ async fn wanted(
     }
     Ok(NewSubmission {
         id,
+        owner: caller.principal.actor(),
         brand,
         kind: request.kind,
         said: request.said,

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::nested::Inside;
+use super::split::{self, SplitJob};
 use super::{Container, Inspection, office, ole, pdf, text};
 use crate::intake::sniff::finding::{Judged, Stop};
 use crate::intake::sniff::policy::SniffPolicy;
@@ -19,7 +20,7 @@ use crate::outside::extract::{EXIT_FAULT, Job, confine};
 /// The exit code where memory ran out and was asked for politely (`EX_OSERR`).
 const EXIT_MEMORY: u8 = 71;
 
-/// Runs `inspect CONTAINER JOB` or `text TYPE JOB`: the arguments behind `extract`. Limits are set before a byte
+/// Runs `inspect CONTAINER JOB`, `text TYPE JOB` or `split TYPE JOB`: the arguments behind `extract`. Limits are set before a byte
 /// of the file is read.
 pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
@@ -33,11 +34,17 @@ pub fn main(args: &[String]) -> ExitCode {
 fn run(args: &[String]) -> io::Result<()> {
     let usage = || io::Error::from(io::ErrorKind::InvalidInput);
     let [mode, kind, job] = args else { return Err(usage()) };
+    if mode == "split" {
+        let job: Job<SplitJob> = serde_json::from_str(job)?;
+        confine(&job.limits, job.policy.bytes)?;
+        let (input, scratch) = (own(io::stdin())?, own(io::stderr())?);
+        return report(&split::pdf(Source::new(&input, input.metadata()?.len()), &job.policy, &scratch)?);
+    }
     let job: Job<SniffPolicy> = serde_json::from_str(job)?;
     let policy = &job.policy;
     let writes = if mode == "inspect" { policy.embedded_bytes } else { 0 };
     confine(&job.limits, writes)?;
-    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let input = own(io::stdin())?;
     let source = Source::new(&input, input.metadata()?.len());
     match mode.as_str() {
         "inspect" => report(&inspect(source, kind.parse().map_err(io::Error::other)?, policy)?),
@@ -49,6 +56,11 @@ fn run(args: &[String]) -> io::Result<()> {
     }
 }
 
+/// One of the standard streams, as the file it is.
+fn own(stream: impl AsFd) -> io::Result<File> {
+    Ok(File::from(stream.as_fd().try_clone_to_owned()?))
+}
+
 fn report(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     serde_json::to_writer(&mut out, value)?;
@@ -57,7 +69,7 @@ fn report(value: &impl Serialize) -> io::Result<()> {
 
 /// Reads inside a container; what is taken out goes to the standard error, which the parent made a file.
 fn inspect(source: Source<'_>, container: Container, policy: &SniffPolicy) -> io::Result<Inspection> {
-    let scratch = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let scratch = own(io::stderr())?;
     inspect_into(source, container, policy, &scratch)
 }
 

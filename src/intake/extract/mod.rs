@@ -1,5 +1,6 @@
 //! What the extract child does for intake, and its reports: `EXE extract inspect CONTAINER` reads inside a
-//! container to judge it, `EXE extract text TYPE` takes the text out for matching.
+//! container to judge it, `EXE extract text TYPE` takes the text out for matching, `EXE extract split TYPE` takes a
+//! document apart.
 //!
 //! The process, its limits and its end are [`crate::outside::extract`]'s. [`child`] and what it calls run in the
 //! child only; the methods here run in the parent, and see of the file nothing but a report.
@@ -10,11 +11,14 @@ pub mod nested;
 pub mod office;
 pub mod ole;
 pub mod pdf;
+pub mod split;
 pub mod text;
 
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
+
+use self::split::{SplitJob, SplitReport};
 
 use crate::codes;
 use crate::intake::sniff::finding::Finding;
@@ -68,6 +72,8 @@ pub struct Inspection {
     pub flags: Vec<Flag>,
     /// What was taken out.
     pub embedded: Vec<Embedded>,
+    /// Its pages, where it has any and they were counted.
+    pub pages: Option<u64>,
 }
 
 /// Text of a document, for matching (INT-15). It is health data.
@@ -88,6 +94,15 @@ impl Extract {
         policy: &SniffPolicy,
     ) -> Result<ExtractOutcome<(Inspection, File)>, ExtractError> {
         self.run_with_scratch(file, ["inspect", container.as_str()], policy).await
+    }
+
+    /// Takes a PDF apart. The scratch file holds the parts.
+    pub async fn split(
+        &self,
+        file: &File,
+        job: &SplitJob,
+    ) -> Result<ExtractOutcome<(SplitReport, File)>, ExtractError> {
+        self.run_with_scratch(file, ["split", FileType::Pdf.as_str()], job).await
     }
 
     /// Takes the text out of a document; pictures have none.

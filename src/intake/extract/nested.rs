@@ -26,12 +26,21 @@ pub struct Inside<'f> {
     embedded: Vec<Embedded>,
     flags: BTreeSet<Flag>,
     file_type: Option<FileType>,
+    pages: Option<u64>,
 }
 
 impl<'f> Inside<'f> {
     /// Nothing is known yet.
     pub const fn new(policy: &'f SniffPolicy, scratch: &'f File) -> Self {
-        Self { policy, scratch, taken_bytes: 0, embedded: Vec::new(), flags: BTreeSet::new(), file_type: None }
+        Self {
+            policy,
+            scratch,
+            taken_bytes: 0,
+            embedded: Vec::new(),
+            flags: BTreeSet::new(),
+            file_type: None,
+            pages: None,
+        }
     }
 
     /// Notes something remarkable.
@@ -43,6 +52,13 @@ impl<'f> Inside<'f> {
     pub fn is(&mut self, depth: u32, file_type: FileType) {
         if depth == 0 {
             self.file_type = Some(file_type);
+        }
+    }
+
+    /// Notes the pages of the file itself (depth 0).
+    pub fn has_pages(&mut self, depth: u32, pages: usize) {
+        if depth == 0 {
+            self.pages = u64::try_from(pages).ok();
         }
     }
 
@@ -87,7 +103,7 @@ impl<'f> Inside<'f> {
     /// The report.
     pub fn into_inspection(self, finding: Option<Finding>) -> Inspection {
         let flags = self.flags.into_iter().collect();
-        Inspection { file_type: self.file_type, finding, flags, embedded: self.embedded }
+        Inspection { file_type: self.file_type, finding, flags, embedded: self.embedded, pages: self.pages }
     }
 }
 

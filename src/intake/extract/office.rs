@@ -56,8 +56,11 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
     let types = content_types(&xml(&source, types)?)?;
     // Macros first: a package that has them is told so, whatever its main part says it is.
     if entries.iter().any(|entry| has_macros(&entry.name, types.of(&entry.name))) {
-        let excel = entries.iter().any(|entry| entry.name.to_ascii_lowercase().starts_with("xl/"));
-        return Err(macros(if excel { "xlsm" } else { "docm" }).into());
+        if !inside.policy.waive_macros {
+            let excel = entries.iter().any(|entry| entry.name.to_ascii_lowercase().starts_with("xl/"));
+            return Err(macros(if excel { "xlsm" } else { "docm" }).into());
+        }
+        inside.flag(Flag::Macros);
     }
     let main = main_part(&source, &entries)?;
     match main_type(types.of(&main)) {

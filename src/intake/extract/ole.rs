@@ -56,7 +56,7 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
         read.map_err(|stop| if item.depth > 1 { further_in(stop) } else { stop })?;
     }
     if items.iter().any(has_macros) {
-        return Err(macros().into());
+        found_macros(inside)?;
     }
     for item in items.iter().filter(|item| item.is_stream) {
         take_out(&mut compound, item, depth, inside)?;
@@ -90,6 +90,15 @@ fn items(compound: &Compound<'_>, inside: &Inside<'_>) -> Judged<Vec<Item>> {
     Ok(items)
 }
 
+/// Ends the judgement, unless a person has released this document from it.
+fn found_macros(inside: &mut Inside<'_>) -> Judged<()> {
+    if !inside.policy.waive_macros {
+        return Err(macros().into());
+    }
+    inside.flag(Flag::Macros);
+    Ok(())
+}
+
 fn macros() -> Finding {
     Finding::hold(
         ReasonCode::Macros,
@@ -115,7 +124,10 @@ fn read_stream(
     match item.name.as_str() {
         "WordDocument" => check_word(&mut stream).map_err(wrong)?.map_or(Ok(()), Err)?,
         "Workbook" | "Book" => {
-            let found = check_workbook(&mut stream).map_err(wrong)?;
+            let found = check_workbook(&mut stream, inside.policy.waive_macros).map_err(wrong)?;
+            if found.macros {
+                found_macros(inside)?;
+            }
             if found.links {
                 inside.flag(Flag::ExternalLinks);
             }
@@ -145,10 +157,12 @@ fn check_word(stream: &mut impl Read) -> io::Result<Option<Finding>> {
 struct Workbook {
     finding: Option<Finding>,
     links: bool,
+    macros: bool,
 }
 
 /// Walks a workbook's records (MS-XLS 2.3): FILEPASS, the kinds of its sheets, a VBA project, links.
-fn check_workbook(stream: &mut impl Read) -> io::Result<Workbook> {
+/// Macros end the walk unless they are waived: then what follows counts.
+fn check_workbook(stream: &mut impl Read, waive_macros: bool) -> io::Result<Workbook> {
     let mut found = Workbook::default();
     let mut first = true;
     loop {
@@ -163,7 +177,7 @@ fn check_workbook(stream: &mut impl Read) -> io::Result<Workbook> {
         }
         first = false;
         // Behind the last record some writers pad the stream with zeros.
-        if record == 0 && len == 0 || found.finding.is_some() {
+        if record == 0 && len == 0 || found.finding.is_some() || (found.macros && !waive_macros) {
             return Ok(found);
         }
         let mut body = vec![0; usize::from(len)];
@@ -176,9 +190,9 @@ fn check_record(record: u16, body: &[u8], found: &mut Workbook) {
     match record {
         0x002F => found.finding = Some(Finding::encrypted("xls")),
         // A sheet of kind 1, or a substream of kind 0x40, is an Excel 4 macro sheet; kind 6 a VBA module.
-        0x0085 if matches!(body.get(5), Some(1 | 6)) => found.finding = Some(macros()),
-        0x0809 if le16(body, 2) == Some(0x0040) => found.finding = Some(macros()),
-        0x00D3 => found.finding = Some(macros()),
+        0x0085 if matches!(body.get(5), Some(1 | 6)) => found.macros = true,
+        0x0809 if le16(body, 2) == Some(0x0040) => found.macros = true,
+        0x00D3 => found.macros = true,
         // A link to another workbook; those of length 4 stand for this one or for add-in functions.
         0x01AE if body.len() > 4 => found.links = true,
         _ => {}

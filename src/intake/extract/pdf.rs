@@ -27,9 +27,11 @@ pub fn inspect<'f>(source: Source<'f>, depth: u32, inside: &mut Inside<'f>) -> J
     if document.was_encrypted() {
         inside.flag(Flag::OwnerPassword);
     }
-    if document.catalog().is_err() || document.get_pages().is_empty() {
+    let pages = document.get_pages().len();
+    if document.catalog().is_err() || pages == 0 {
         return Err(Finding::unreadable().into());
     }
+    inside.has_pages(depth, pages);
     let mut found = Found::default();
     for (id, object) in &document.objects {
         found.visit(object, Some(*id), &document, 0)?;

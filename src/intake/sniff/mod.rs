@@ -27,7 +27,7 @@ use thiserror::Error;
 use self::finding::{Finding, Judged, Stop};
 use self::policy::SniffPolicy;
 use self::source::Source;
-use crate::intake::extract::{Container, Embedded};
+use crate::intake::extract::{Container, Embedded, Inspection};
 use crate::model::judgement::{FileType, Flag, Reason, ReasonCode};
 use crate::outside::extract::{Extract, ExtractError, ExtractOutcome};
 
@@ -45,6 +45,8 @@ pub enum Sniffed {
         file_type: FileType,
         /// What is remarkable in it.
         flags: Vec<Flag>,
+        /// Its pages, where they are known (OPS-07).
+        pages: Option<u64>,
         /// Files found inside, as stretches of `scratch`; each is to be scanned.
         embedded: Vec<Embedded>,
         /// Holds the embedded files' bytes; unlinked, gone when dropped.
@@ -88,8 +90,8 @@ pub enum SniffError {
 /// What the headers tell, before anything is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
-    /// Settled: accepted with these flags.
-    Good(FileType, Vec<Flag>),
+    /// Settled: accepted with these flags, and its pages, where they are known.
+    Good(FileType, Vec<Flag>, Option<u64>),
     /// The inside has to be read, in the child.
     Inside(Container),
 }
@@ -112,7 +114,9 @@ pub async fn sniff(
     let caps = policy.clone();
     let looked = tokio::task::spawn_blocking(move || look(&Source::new(&own, size_bytes), named, &caps)).await;
     match looked.map_err(|fault| SniffError::Read(io::Error::other(fault)))? {
-        Ok(Look::Good(file_type, flags)) => Ok(Sniffed::Accept { file_type, flags, embedded: vec![], scratch: None }),
+        Ok(Look::Good(file_type, flags, pages)) => {
+            Ok(Sniffed::Accept { file_type, flags, pages, embedded: vec![], scratch: None })
+        }
         Ok(Look::Inside(container)) => inside(file, container, named, policy, extract).await,
         Err(Stop::Finding(finding)) => Ok(concluded(finding, named.unwrap_or(FileType::Txt))),
         Err(Stop::Fault(fault)) => Err(SniffError::Read(fault)),
@@ -146,8 +150,8 @@ pub fn look(source: &Source<'_>, named: Option<FileType>, policy: &SniffPolicy) 
             if pdf::hides(source)? {
                 return Err(Finding::polyglot(file_type).into());
             }
-            let flag = image::judge(file_type, source, policy)?;
-            Ok(Look::Good(file_type, flag.into_iter().collect()))
+            let (pages, flag) = image::judge(file_type, source, policy)?;
+            Ok(Look::Good(file_type, flag.into_iter().collect(), Some(pages)))
         }
         Family::Compound => {
             compound::check_length(source, named)?;
@@ -199,7 +203,7 @@ fn look_at_text(source: &Source<'_>, head: &[u8], named: Option<FileType>) -> Ju
         return Err(kinds::mismatch(FileType::Txt, named, text::is_mail(&text.opening)).into());
     }
     let transcoded = text.encoding != encoding_rs::UTF_8;
-    Ok(Look::Good(FileType::Txt, transcoded.then_some(Flag::Transcoded).into_iter().collect()))
+    Ok(Look::Good(FileType::Txt, transcoded.then_some(Flag::Transcoded).into_iter().collect(), None))
 }
 
 /// The directory tells an Office package from other archives; which of them it is, its parts tell the child.
@@ -239,7 +243,8 @@ async fn inside(
                 return Ok(concluded(finding, file_type));
             }
             let scratch = (!inspection.embedded.is_empty()).then_some(scratch);
-            Ok(Sniffed::Accept { file_type, flags: inspection.flags, embedded: inspection.embedded, scratch })
+            let Inspection { flags, pages, embedded, .. } = inspection;
+            Ok(Sniffed::Accept { file_type, flags, pages, embedded, scratch })
         }
     }
 }

@@ -31,4 +31,7 @@ pub struct SniffPolicy {
     pub embedded_files: u64,
     /// Bytes of all embedded files together.
     pub embedded_bytes: u64,
+    /// Whether macros are let pass, told by a flag. Never a setting: set for a document that a person released (OPS-03).
+    #[serde(default)]
+    pub waive_macros: bool,
 }

@@ -35,7 +35,14 @@ impl Stage for Match {
         let mut conn = self.0.db.read().await?;
         let sent = sent(&mut conn, input).await?;
         let candidates = candidates(&mut conn, input, &sent, &mut page).await?;
-        Ok(Outcome::Advance(decide(&sent, &page, candidates, &self.0.plan.r#match)))
+        let decision = decide(&sent, &page, candidates, &self.0.plan.r#match);
+        Ok(Outcome::Advance(match decision {
+            // What was said was said of the whole that was split: of a part that says nothing itself it proves nothing.
+            Decision::Matched(best) if input.document.parent_id.is_some() && page.identifiers.is_empty() => {
+                Decision::NeedsReview(vec![*best])
+            }
+            decision => decision,
+        }))
     }
 
     async fn commit(
@@ -59,7 +66,12 @@ impl Stage for Match {
         };
         let id: &DocumentId = &input.document.id;
         case_files::put_candidates(conn, id.as_str(), &candidates).await?;
-        let change = Change { case_id, ..Change::default() };
+        let proposed: Vec<CaseId> = candidates.iter().map(|(case, ..)| case.clone()).collect();
+        let due_at = match to {
+            DocumentState::Matched => None,
+            _ => Some(self.0.aging().match_due(conn, &input.document, &proposed).await?),
+        };
+        let change = Change { case_id, due_at, ..Change::default() };
         documents::transition(conn, stamp, &input.document, to, change).await?;
         Ok(Handover::Waits)
     }

@@ -14,8 +14,10 @@ use crate::db::{Conn, DbError, Stamp, work};
 use crate::engine::stage::{Chain, StageError, Subject};
 use crate::intake::Intake;
 use crate::intake::settle::Settle;
+use crate::intake::sniff::policy::SniffPolicy;
 use crate::model::document::DocumentState;
 use crate::model::ids::{Brand, Sha256};
+use crate::model::judgement::ReasonCode;
 use crate::outside::objects::{ObjectError, ObjectKey};
 
 pub use matching::Match;
@@ -113,6 +115,11 @@ impl Intake {
             .map_err(|error| StageError::Retry { why: format!("can't open the spool file: {}", error.kind()) })
     }
 
+    /// The caps for a document: what a person released it from does not hold it again (OPS-03).
+    fn sniff_policy(&self, document: &Document) -> SniffPolicy {
+        SniffPolicy { waive_macros: document.waived == Some(ReasonCode::Macros), ..self.plan.sniff.clone() }
+    }
+
     /// The bytes of judged clean content, as a file of this node that is gone when dropped.
     pub(crate) async fn content_of(
         &self,
@@ -156,7 +163,7 @@ pub(super) fn of_store(error: &ObjectError) -> StageError {
 }
 
 /// Puts the stage to work that settles the document's submission, where it has one.
-pub(super) async fn settle_submission(conn: &mut Conn, stamp: Stamp<'_>, document: &Document) -> Result<(), DbError> {
+pub(crate) async fn settle_submission(conn: &mut Conn, stamp: Stamp<'_>, document: &Document) -> Result<(), DbError> {
     match &document.submission_id {
         Some(submission) => crate::intake::settle::settle(conn, stamp, submission).await,
         // a document alone goes straight on; one that is not clean is taken out of the queue there

@@ -75,7 +75,11 @@ impl Stage for Scan {
             Outcome::Hold(reason) => (DocumentState::Held, reason),
             Outcome::Reject(reason) => (DocumentState::Rejected, reason),
         };
-        let change = Change { reason: Some(reason), ..Change::default() };
+        let due_at = match to {
+            DocumentState::Held => Some(self.0.aging().held_due(conn, &input.document).await?),
+            _ => None,
+        };
+        let change = Change { reason: Some(reason), due_at, ..Change::default() };
         documents::transition(conn, stamp, &input.document, to, change).await?;
         settle_submission(conn, stamp, &input.document).await?;
         Ok(Handover::Waits)
@@ -130,7 +134,7 @@ impl Intake {
     /// What is embedded in a file, as stretches (offset, length) of a scratch file.
     async fn embedded_in(&self, file: &File, input: &Sniffed) -> Result<Vec<(File, u64, u64)>, StageError> {
         let name = input.document.file_name.reveal();
-        let sniffed = judge::sniff(file, input.size_bytes, name, &self.plan.sniff, &self.extract)
+        let sniffed = judge::sniff(file, input.size_bytes, name, &self.sniff_policy(&input.document), &self.extract)
             .await
             .map_err(|error| StageError::Retry { why: error.to_string() })?;
         let judge::Sniffed::Accept { embedded, scratch: Some(scratch), .. } = sniffed else {

@@ -17,8 +17,8 @@ pub struct Sniff(pub Intake);
 /// What a file was found to be.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// An accepted type.
-    Type(FileType, Vec<Flag>),
+    /// An accepted type, what is remarkable, and the pages, where they are known.
+    Type(FileType, Vec<Flag>, Option<u64>),
     /// Refused, with what it was recognised as.
     Refused(Option<String>, Reason),
 }
@@ -34,11 +34,14 @@ impl Stage for Sniff {
         let intake = &self.0;
         let file = intake.bytes_of(&input.document, &input.sha256, input.size_bytes).await?;
         let name = input.document.file_name.reveal();
-        let sniffed = judge::sniff(&file, input.size_bytes, name, &intake.plan.sniff, &intake.extract)
-            .await
-            .map_err(|error| StageError::Retry { why: error.to_string() })?;
+        let sniffed =
+            judge::sniff(&file, input.size_bytes, name, &intake.sniff_policy(&input.document), &intake.extract)
+                .await
+                .map_err(|error| StageError::Retry { why: error.to_string() })?;
         Ok(match sniffed {
-            judge::Sniffed::Accept { file_type, flags, .. } => Outcome::Advance(Found::Type(file_type, flags)),
+            judge::Sniffed::Accept { file_type, flags, pages, .. } => {
+                Outcome::Advance(Found::Type(file_type, flags, pages))
+            }
             judge::Sniffed::Reject { detected, reason } => Outcome::Advance(Found::Refused(detected, reason)),
             judge::Sniffed::Hold { reason, .. } => Outcome::Hold(reason),
         })
@@ -54,8 +57,8 @@ impl Stage for Sniff {
         let document = &input.document;
         let refused = if document.channel.can_refuse() { DocumentState::Rejected } else { DocumentState::Held };
         let (to, change) = match outcome {
-            Outcome::Advance(Found::Type(file_type, flags)) => {
-                let change = Change { file_type: Some((file_type, flags)), ..Change::default() };
+            Outcome::Advance(Found::Type(file_type, flags, pages)) => {
+                let change = Change { file_type: Some((file_type, flags)), pages, ..Change::default() };
                 documents::transition(conn, stamp, document, DocumentState::Scanning, change).await?;
                 return Ok(Handover::Next);
             }
@@ -65,7 +68,11 @@ impl Stage for Sniff {
             Outcome::Reject(reason) => (refused, Change { reason: Some(reason), ..Change::default() }),
             Outcome::Hold(reason) => (DocumentState::Held, Change { reason: Some(reason), ..Change::default() }),
         };
-        documents::transition(conn, stamp, document, to, change).await?;
+        let due_at = match to {
+            DocumentState::Held => Some(self.0.aging().held_due(conn, document).await?),
+            _ => None,
+        };
+        documents::transition(conn, stamp, document, to, Change { due_at, ..change }).await?;
         settle_submission(conn, stamp, document).await?;
         Ok(Handover::Waits)
     }

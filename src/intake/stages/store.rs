@@ -79,7 +79,8 @@ impl Stage for Store {
         let content = match outcome {
             Outcome::Advance(content) => content,
             Outcome::Hold(reason) | Outcome::Reject(reason) => {
-                let change = Change { reason: Some(reason), ..Change::default() };
+                let due_at = Some(self.0.aging().held_due(conn, &input.document).await?);
+                let change = Change { reason: Some(reason), due_at, ..Change::default() };
                 documents::transition(conn, stamp, &input.document, DocumentState::Held, change).await?;
                 return Ok(Handover::Waits);
             }

@@ -34,6 +34,9 @@ pub use error::{ObjectError, Trouble};
 pub use key::ObjectKey;
 pub use options::{FilesOptions, ObjectsOptions, S3Buckets, S3Credentials, S3Encryption, S3Options, Secret};
 
+pub(super) use s3_setup::S3Clients;
+pub(super) use s3_wire::percent_encoded;
+
 use crate::model::ids::Sha256;
 
 crate::codes! {

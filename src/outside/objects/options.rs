@@ -70,6 +70,27 @@ pub struct S3Options {
     pub attempts: u32,
 }
 
+impl S3Options {
+    /// One bucket of AWS with nothing else said.
+    pub fn of_bucket(bucket: &str) -> Self {
+        Self {
+            buckets: S3Buckets::One(bucket.to_owned()),
+            prefix: String::new(),
+            region: None,
+            endpoint_url: None,
+            allow_plain_http: false,
+            path_style: false,
+            credentials: S3Credentials::default(),
+            encryption: S3Encryption::default(),
+            tags: yes(),
+            connect_timeout_ms: connect_timeout_ms(),
+            small_timeout_ms: small_timeout_ms(),
+            bulk_timeout_ms: bulk_timeout_ms(),
+            attempts: attempts(),
+        }
+    }
+}
+
 /// One bucket for all places, or one each. Keys are the same either way: prefix, place, name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -19,9 +19,29 @@ const FALLBACK_REGION: &str = "us-east-1";
 /// First and longest wait between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// The clients of a bucket's server, with their patience.
+pub(in crate::outside) struct S3Clients {
+    /// For calls that move no document.
+    pub(in crate::outside) small: Client,
+    /// For calls that move one: it waits longer.
+    pub(in crate::outside) bulk: Client,
+}
+
 /// Checks the options and makes the store. Calls no server, but for what the credential chain asks.
 pub(super) async fn open(options: &S3Options) -> Result<S3Store, ObjectError> {
-    check(options)?;
+    let S3Clients { small, bulk } = S3Clients::open(options).await?;
+    Ok(S3Store::new(small, bulk, options))
+}
+
+impl S3Clients {
+    /// Checks the options and makes the clients.
+    pub(in crate::outside) async fn open(options: &S3Options) -> Result<Self, ObjectError> {
+        check(options)?;
+        clients(options).await
+    }
+}
+
+async fn clients(options: &S3Options) -> Result<S3Clients, ObjectError> {
     let builder = base(options)
         .await?
         .force_path_style(options.path_style)
@@ -43,7 +63,7 @@ pub(super) async fn open(options: &S3Options) -> Result<S3Store, ObjectError> {
             .build();
         Client::from_conf(builder.clone().timeout_config(timeouts).build())
     };
-    Ok(S3Store::new(client(options.small_timeout_ms), client(options.bulk_timeout_ms), options))
+    Ok(S3Clients { small: client(options.small_timeout_ms), bulk: client(options.bulk_timeout_ms) })
 }
 
 fn misconfigured(on: &'static str, cause: impl std::fmt::Display) -> ObjectError {

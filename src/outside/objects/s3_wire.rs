@@ -62,7 +62,7 @@ pub(super) fn length(doing: &'static str, on: impl std::fmt::Display, bytes: Opt
 }
 
 /// Percent-encoding of all but unreserved characters (RFC 3986, section 2.3).
-pub(super) fn percent_encoded(text: &str) -> String {
+pub(in crate::outside) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -21,7 +21,7 @@ pub fn walk(source: &Source<'_>, policy: &SniffPolicy) -> Judged<Walked> {
     for _ in 0..MARKERS {
         let (marker, after) = next_marker(source, position)?;
         match marker {
-            0xD9 if scan_seen => return Ok(Walked { end: Some(after), announced }),
+            0xD9 if scan_seen => return Ok(Walked { end: Some(after), announced, pages: 1 }),
             // Markers that stand alone, without a length.
             0x01 | 0xD0..=0xD7 => {
                 position = after;

@@ -19,12 +19,14 @@ pub struct Walked {
     pub end: Option<u64>,
     /// What the picture's own metadata announces behind its end.
     pub announced: Announced,
+    /// Its pages; the frames of a moving picture are one.
+    pub pages: u64,
 }
 
 impl Walked {
     /// A picture of which nothing is announced to follow its end.
     pub const fn plain(end: u64) -> Self {
-        Self { end: Some(end), announced: Announced { pictures: false, motion: false } }
+        Self { end: Some(end), announced: Announced { pictures: false, motion: false }, pages: 1 }
     }
 }
 
@@ -37,8 +39,8 @@ pub struct Announced {
     pub motion: bool,
 }
 
-/// Judges a picture of a known type; the flag says that a camera's trailer follows it.
-pub fn judge(file_type: FileType, source: &Source<'_>, policy: &SniffPolicy) -> Judged<Option<Flag>> {
+/// Judges a picture of a known type: its pages, and a flag where a camera's trailer follows it.
+pub fn judge(file_type: FileType, source: &Source<'_>, policy: &SniffPolicy) -> Judged<(u64, Option<Flag>)> {
     let walked = match file_type {
         FileType::Png => png::walk(source, policy)?,
         FileType::Gif => gif::walk(source, policy)?,
@@ -48,12 +50,12 @@ pub fn judge(file_type: FileType, source: &Source<'_>, policy: &SniffPolicy) -> 
     if archive_ends_here(source)? {
         return Err(Finding::polyglot(file_type).into());
     }
-    let Some(end) = walked.end else { return Ok(None) };
+    let Some(end) = walked.end else { return Ok((walked.pages, None)) };
     if is_padding(source, end)? {
-        return Ok(None);
+        return Ok((walked.pages, None));
     }
     if file_type == FileType::Jpeg && is_camera_trailer(source, end, walked.announced, policy)? {
-        return Ok(Some(Flag::CameraTrailer));
+        return Ok((walked.pages, Some(Flag::CameraTrailer)));
     }
     Err(Finding::polyglot(file_type).into())
 }

@@ -61,7 +61,7 @@ pub fn walk(source: &Source<'_>, policy: &SniffPolicy) -> Judged<Walked> {
         return Err(damaged().into());
     }
     tiff.side_directories()?;
-    Ok(Walked { end: tiff.lengths_known.then_some(tiff.reach), announced: Announced::default() })
+    Ok(Walked { end: tiff.lengths_known.then_some(tiff.reach), announced: Announced::default(), pages })
 }
 
 fn damaged() -> Finding {

@@ -1,0 +1,258 @@
+//! Bulk loads: NDJSON or CSV, idempotent, bad rows told one by one and the good ones kept. What the rows mean is the
+//! journeys' own.
+
+use std::io::{BufRead, BufReader, Read};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::db::{Conn, Db, DbError, Stamp, events};
+use crate::engine::installation_brand;
+use crate::model::event::{EventType, NewEvent};
+
+/// The form of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A JSON object a line.
+    Ndjson,
+    /// A head line with the field names, then a row a line.
+    Csv,
+}
+
+/// A row that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RowReject {
+    /// Its line in the file, from 1.
+    pub line: u64,
+    /// What is wrong with it. It names fields and rules, not values.
+    pub reason: String,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LoadReport {
+    /// Rows taken.
+    pub loaded: u64,
+    /// Rows not taken. At most [`REJECTS_TOLD`] are listed.
+    pub rejects: Vec<RowReject>,
+    /// How many were not taken in all.
+    pub rejected: u64,
+}
+
+/// The most rejected rows that a report lists.
+pub const REJECTS_TOLD: usize = 1000;
+/// Rows per transaction.
+const BATCH: usize = 500;
+/// The longest line, in bytes.
+const LINE_BYTES: u64 = 64 << 10;
+
+/// Why a load ended before the end of its file. What was loaded so far stays; loading again is harmless.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("the file can't be read")]
+    Read(#[from] std::io::Error),
+    /// The CSV has no usable head line.
+    #[error("the CSV can't be read: {0}")]
+    Csv(String),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// What the rows of a file are.
+pub trait Rows: Copy + Send + Sync + 'static {
+    /// A row, read and checked as far as it can be by itself.
+    type Record: Send + Sync;
+
+    /// What they are called, in the event that tells of the load.
+    fn kind(&self) -> &'static str;
+
+    /// Reads a row from JSON; says why it is none, by fields and rules, without values.
+    fn parse(&self, json: &[u8]) -> Result<Self::Record, String>;
+}
+
+/// Writes rows.
+#[async_trait]
+pub trait Taker<R: Rows>: Send + Sync {
+    /// Writes one; says why not, where it is not the database's fault. One that is not taken leaves no trace.
+    async fn take(&self, conn: &mut Conn, stamp: Stamp<'_>, record: &R::Record) -> Result<Option<String>, DbError>;
+}
+
+/// A row, or why it is none, with its line.
+type Row<R> = (u64, Result<<R as Rows>::Record, String>);
+
+/// Loads a file.
+///
+/// # Errors
+/// See [`LoadError`]; bad rows are no error.
+pub async fn load<R: Rows>(
+    db: &Db,
+    stamp: Stamp<'_>,
+    rows: R,
+    taker: &impl Taker<R>,
+    form: Form,
+    file: impl Read + Send + 'static,
+) -> Result<LoadReport, LoadError> {
+    let mut report = LoadReport::default();
+    let mut batch: Vec<Row<R>> = Vec::with_capacity(BATCH);
+    let mut read: Box<dyn Iterator<Item = Result<Row<R>, LoadError>> + Send> = match form {
+        Form::Ndjson => Box::new(ndjson(rows, file)),
+        Form::Csv => Box::new(csv_rows(rows, file)?),
+    };
+    loop {
+        batch.clear();
+        for row in read.by_ref().take(BATCH) {
+            batch.push(row?);
+        }
+        if batch.is_empty() {
+            break;
+        }
+        write(db, stamp, taker, &batch, &mut report).await?;
+    }
+    let mut tx = db.begin().await?;
+    let brand = installation_brand();
+    let event = NewEvent {
+        kind: EventType::ReferenceLoaded,
+        subject: rows.kind(),
+        brand: &brand,
+        tin_uid: None,
+        actor: stamp.actor,
+        payload: json!({ "kind": rows.kind(), "loaded": report.loaded, "rejected": report.rejected }),
+    };
+    events::append(&mut tx, stamp, event).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(report)
+}
+
+async fn write<R: Rows>(
+    db: &Db,
+    stamp: Stamp<'_>,
+    taker: &impl Taker<R>,
+    batch: &[Row<R>],
+    report: &mut LoadReport,
+) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    for (line, row) in batch {
+        let refused = match row {
+            Ok(record) => taker.take(&mut tx, stamp, record).await?,
+            Err(reason) => Some(reason.clone()),
+        };
+        match refused {
+            None => report.loaded += 1,
+            Some(reason) => {
+                report.rejected += 1;
+                if report.rejects.len() < REJECTS_TOLD {
+                    report.rejects.push(RowReject { line: *line, reason });
+                }
+            }
+        }
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Lines of JSON, each of bounded length.
+pub fn ndjson<R: Rows>(rows: R, file: impl Read + Send) -> impl Iterator<Item = Result<Row<R>, LoadError>> + Send {
+    let mut reader = BufReader::new(file);
+    let mut line = 0;
+    std::iter::from_fn(move || {
+        loop {
+            line += 1;
+            let mut bytes = Vec::new();
+            match reader.by_ref().take(LINE_BYTES).read_until(b'\n', &mut bytes) {
+                Err(error) => return Some(Err(error.into())),
+                Ok(0) => return None,
+                Ok(n) if n as u64 == LINE_BYTES && bytes.last() != Some(&b'\n') => {
+                    if let Err(error) = skip_line(&mut reader) {
+                        return Some(Err(error.into()));
+                    }
+                    return Some(Ok((line, Err(format!("the line is longer than {LINE_BYTES} bytes")))));
+                }
+                Ok(_) if bytes.trim_ascii().is_empty() => {}
+                Ok(_) => return Some(Ok((line, parse(rows, &bytes)))),
+            }
+        }
+    })
+}
+
+/// Reads on to the end of an overlong line, without keeping it.
+fn skip_line(reader: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let buffered = reader.fill_buf()?;
+        if buffered.is_empty() {
+            return Ok(());
+        }
+        let end = buffered.iter().position(|b| *b == b'\n');
+        let used = end.map_or(buffered.len(), |at| at + 1);
+        reader.consume(used);
+        if end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+/// Rows of a CSV, whose first line holds the names of the fields.
+///
+/// # Errors
+/// When there is no such line.
+pub fn csv_rows<R: Rows>(
+    rows: R,
+    file: impl Read + Send + 'static,
+) -> Result<impl Iterator<Item = Result<Row<R>, LoadError>> + Send, LoadError> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let head = reader.headers().map_err(|error| LoadError::Csv(error.to_string()))?.clone();
+    if head.iter().all(str::is_empty) {
+        return Err(LoadError::Csv("its first line must hold the field names".into()));
+    }
+    Ok(reader.into_records().map(move |row| match row {
+        Ok(row) => {
+            let line = row.position().map_or(0, csv::Position::line);
+            // an empty cell is an absent field, so that CSV and JSON mean the same
+            let fields: serde_json::Map<String, serde_json::Value> = head
+                .iter()
+                .zip(row.iter())
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name.to_owned(), json!(value)))
+                .collect();
+            let bytes = serde_json::Value::Object(fields).to_string().into_bytes();
+            Ok((line, parse(rows, &bytes)))
+        }
+        Err(error) if error.is_io_error() => Err(LoadError::Csv("it broke off".into())),
+        Err(error) => {
+            let line = error.position().map_or(0, csv::Position::line);
+            Ok((line, Err("the row has another number of fields than the head line, or is not UTF-8".into())))
+        }
+    }))
+}
+
+fn parse<R: Rows>(rows: R, json: &[u8]) -> Result<R::Record, String> {
+    // No database of ours keeps one in a text for sure, and a fault there would cost the good rows beside it.
+    if json.windows(6).any(|six| six == br"\u0000") {
+        return Err("a field holds a NUL character".to_owned());
+    }
+    rows.parse(json)
+}
+
+/// Reads a row's fields. serde's own message may quote a value, and values are health data: only what is known to be
+/// safe is told.
+///
+/// # Errors
+/// What is wrong, by fields and rules.
+pub fn fields<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(json).map_err(|error| {
+        let text = error.to_string();
+        let safe = ["missing field", "unknown field", "not a ", "unknown variant"].iter().any(|p| text.starts_with(p));
+        let field = text.split(" at line").next().unwrap_or_default().split(", expected").next().unwrap_or_default();
+        match (safe, error.classify()) {
+            (true, _) if !text.starts_with("unknown variant") => field.to_owned(),
+            (true, _) => "a field holds a word that is not one of its codes".to_owned(),
+            (_, serde_json::error::Category::Syntax | serde_json::error::Category::Eof) => {
+                "not a JSON object".to_owned()
+            }
+            _ => "a field is of the wrong form (dates are YYYY-MM-DD, everything else is text)".to_owned(),
+        }
+    })
+}
