@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use lettercase::db::uploads::{self, UploadState};
+use lettercase::intake::plan::IntakePlan;
 use lettercase::intake::uploads::{Append, Checksum};
 use lettercase::model::ids::UploadId;
 use lettercase::outside::objects::Place;
@@ -22,6 +23,13 @@ fn fed() -> (mpsc::Sender<Bytes>, impl futures::Stream<Item = Result<Bytes, std:
     let body =
         stream::unfold(from, |mut from: mpsc::Receiver<Bytes>| async move { Some((Ok(from.recv().await?), from)) });
     (to, body.boxed())
+}
+
+/// A plan that waits for a writer to give way as long as a slow machine may take.
+pub(super) fn patient() -> IntakePlan {
+    let mut plan = plan();
+    plan.uploads.give_way_ms = 10_000;
+    plan
 }
 
 /// Waits until the upload is written to. Whoever asks the program would ask the writer to give way.
@@ -80,12 +88,13 @@ on_both! {
 
 on_both! {
     async fn a_writer_to_whom_nothing_comes_gives_way_to_the_next_request_over_any_node(world: &World) {
-        let other = node(world, "other", plan(), scanner().await).await;
+        let here = node(world, "here", patient(), scanner().await).await;
+        let there = node(world, "there", patient(), scanner().await).await;
         let bytes = text(400_000);
-        for (name, app) in [("a.txt", &world.app), ("b.txt", &other)] {
+        for (name, app) in [("a.txt", &here), ("b.txt", &there)] {
             let upload = begin(world, name, bytes.len()).await;
             let (feed, body) = fed();
-            let first = world.app.intake.append_to_upload(at(&upload, 0, bytes.len()), body);
+            let first = here.intake.append_to_upload(at(&upload, 0, bytes.len()), body);
             let second = async {
                 until_locked(world, &upload.id).await;
                 feed.send(Bytes::copy_from_slice(&bytes[..100_000])).await.unwrap();
@@ -95,7 +104,7 @@ on_both! {
                     assert_eq!(look(app, &upload).await.unwrap().offset_bytes, 100_000, "what came is kept");
                 }
                 let done = append(app, &upload, 100_000, &bytes[100_000..]).await;
-                assert!(asked.elapsed() < Duration::from_secs(5), "long before receive loses patience");
+                assert!(asked.elapsed() < Duration::from_secs(10), "long before receive loses patience");
                 done
             };
             let (first, second) = tokio::join!(first, second);
@@ -112,11 +121,12 @@ on_both! {
         let upload = begin(world, "a.txt", bytes.len()).await;
         let (feed, body) = fed();
         let sent = Append { checksum: Some(Checksum::Sha1([7; 20])), ..at(&upload, 0, bytes.len()) };
-        let first = world.app.intake.append_to_upload(sent, body);
+        let app = node(world, "here", patient(), scanner().await).await;
+        let first = app.intake.append_to_upload(sent, body);
         let second = async {
             until_locked(world, &upload.id).await;
             feed.send(Bytes::copy_from_slice(&bytes[..100_000])).await.unwrap();
-            world.app.intake.terminate_upload(&upload.submission_id, &upload.id).await
+            app.intake.terminate_upload(&upload.submission_id, &upload.id).await
         };
         let (first, second) = tokio::join!(first, second);
         assert_eq!(refusal(&first), "locked");
