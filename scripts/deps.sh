@@ -4,7 +4,8 @@
 #   scripts/deps.sh demo    what `make demo` needs
 #   scripts/deps.sh test    that and what `make test` needs
 #
-# What only builds (a C compiler, CA certificates, Python for the object-store mock) is installed by apt-get.
+# What only builds (a C compiler, CA certificates, Python for the object-store mock, Node.js for
+# the client of resumable uploads) is installed by apt-get.
 # What has a service of its own (ClamAV, PostgreSQL) is never installed: it is downloaded and unpacked under
 # .tools, so that nothing is started or enabled on this machine and nothing of its owner's is touched.
 # NO_INSTALL=1 changes nothing: it says what is missing and fails if anything is.
@@ -53,6 +54,7 @@ have_certificates() {
 have_zones() { [ -e /usr/share/zoneinfo/America/New_York ]; }
 have_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 have_curl() { command -v curl >/dev/null; }
+have_node() { command -v node >/dev/null && command -v npm >/dev/null; }
 have_setpriv() { [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; }
 
 # 1. The toolchain: never installed for you, since where it goes is yours to say.
@@ -81,6 +83,7 @@ need have_zones "time zones" tzdata
 if [ "$purpose" = test ]; then
     need have_venv "Python with venv (object-store mock, calendar oracle)" python3 python3-venv
     need have_curl "curl (the integrator's guide is run)" curl
+    need have_node "Node.js with npm (client of resumable uploads)" nodejs npm
     need have_setpriv "setpriv (PostgreSQL refuses root)" util-linux
 fi
 
@@ -115,6 +118,7 @@ fi
 have_clamav() { command -v clamd >/dev/null || [ -x .tools/bin/clamd ]; }
 have_postgres() { scripts/tools-postgres.sh --check; }
 have_moto() { [ -x .tools/venv/bin/moto_server ]; }
+have_tus() { scripts/tools-tus.sh --check; }
 have_numpy() { [ -d "$(echo .tools/venv/lib/python3*/site-packages/numpy)" ]; }
 
 component() { # CHECK WHAT SCRIPT [ARGUMENT...]
@@ -138,6 +142,7 @@ else
     component have_clamav "ClamAV" scripts/tools-clamav.sh --testfiles
     component have_postgres "PostgreSQL" scripts/tools-postgres.sh
     component have_moto "object-store mock" scripts/tools-moto.sh
+    component have_tus "client of resumable uploads" scripts/tools-tus.sh
     component have_numpy "numpy (calendar oracle)" scripts/tools-numpy.sh
 fi
 

@@ -190,6 +190,32 @@ pub async fn renew(conn: &mut Conn, id: &UploadId, token: &str, until: i64) -> R
     Ok(done.rows_affected() == 1)
 }
 
+/// Asks the writer that holds this lease to give way. It concerns that lease alone: the next one stands as any other.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ask_to_give_way(conn: &mut Conn, id: &UploadId, token: &str) -> Result<(), DbError> {
+    sqlx::query("UPDATE upload SET give_way = lease_token WHERE id = $1 AND lease_token = $2")
+        .bind(id.as_str())
+        .bind(token)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether the writer that holds this lease was asked to give way.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_asked_to_give_way(conn: &mut Conn, id: &UploadId, token: &str) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM upload WHERE id = $1 AND give_way = $2")
+        .bind(id.as_str())
+        .bind(token)
+        .fetch_one(conn)
+        .await?;
+    Ok(number(&row, "n")? > 0)
+}
+
 /// Gives the lease back. It changes nothing where it is no longer ours.
 ///
 /// # Errors

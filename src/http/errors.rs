@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problems::Code;
+use super::problems::{Code, title};
 use crate::access::AuthError;
 use crate::db::DbError;
 use crate::intake::receive::ReceiveError;
@@ -47,7 +47,7 @@ impl Problem {
         let status = code.status();
         Self {
             r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
+            title: title(status),
             status: status.as_u16(),
             code: code.as_str(),
             detail: detail.into(),
@@ -60,7 +60,7 @@ impl Problem {
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status.as_u16();
-        self.title = status.canonical_reason().unwrap_or("Error");
+        self.title = title(status);
         self
     }
 

@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
+use super::api::tus::answers;
 use super::api::{Api, RULES};
 use super::errors::Problem;
 use super::problems::Code;
@@ -40,6 +41,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let id = api.intake.ctx.new_id();
     let span = tracing::info_span!("request", id);
+    let is_tus = request.extensions().get::<MatchedPath>().is_some_and(|path| answers::is_at(path.as_str()));
     let (mut head, body) = request.into_parts();
     let answered = async {
         if let Some(caller) = admit(&api, &head).await? {
@@ -54,6 +56,9 @@ pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Resp
             problem.into_response()
         }
     };
+    if is_tus {
+        answers::mark(&mut response);
+    }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);

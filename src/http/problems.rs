@@ -5,6 +5,28 @@ use axum::http::StatusCode;
 
 use crate::model::judgement::ReasonCode;
 
+/// The bytes are not those of their checksum, as tus 1.0 has it; no other protocol knows this status.
+const CHECKSUM_MISMATCH: StatusCode = match StatusCode::from_u16(460) {
+    Ok(status) => status,
+    Err(_) => StatusCode::BAD_REQUEST,
+};
+
+/// What the status is called.
+pub fn title(status: StatusCode) -> &'static str {
+    let known = if status == CHECKSUM_MISMATCH { Some("Checksum Mismatch") } else { status.canonical_reason() };
+    known.unwrap_or("Error")
+}
+
+/// A status by its name: one of HTTP's own, or the one beside them.
+macro_rules! status {
+    (CHECKSUM_MISMATCH) => {
+        CHECKSUM_MISMATCH
+    };
+    ($name:ident) => {
+        StatusCode::$name
+    };
+}
+
 /// Declares the codes with their status and meaning.
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $meaning:literal;)+) => {
@@ -28,7 +50,7 @@ macro_rules! problems {
             /// The HTTP status it comes with.
             pub const fn status(self) -> StatusCode {
                 match self {
-                    $(Self::$name => StatusCode::$status,)+
+                    $(Self::$name => status!($status),)+
                     Self::File(ReasonCode::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
                     Self::File(ReasonCode::DuplicateName | ReasonCode::TooManyFiles) => StatusCode::CONFLICT,
                     Self::File(ReasonCode::Incomplete) => StatusCode::BAD_REQUEST,
@@ -58,7 +80,7 @@ problems! {
     Forbidden = "forbidden", FORBIDDEN, "The caller may not do such a thing; the detail says what it would take.";
     NotFound = "not_found", NOT_FOUND, "It is not there, or not for this caller.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The route does not take this method.";
-    TooSlow = "too_slow", REQUEST_TIMEOUT, "The request did not come in time; nothing was taken.";
+    TooSlow = "too_slow", REQUEST_TIMEOUT, "The request did not come in time; nothing of it was taken. A resumable upload goes on at its Upload-Offset.";
     WrongState = "wrong_state", CONFLICT, "It is not in a state where this can be done.";
     SubmissionClosed = "submission_closed", CONFLICT, "The submission takes no more files.";
     NotClean = "not_clean", CONFLICT, "The document's bytes are not, or not yet, known to be clean; none of them are given out.";
@@ -76,6 +98,15 @@ problems! {
     TooManyParts = "too_many_parts", PAYLOAD_TOO_LARGE, "The multipart body has more parts than a request may have.";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body's Content-Type is not one that the route takes.";
     BadRange = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "The document has no such bytes.";
+    TusVersion = "tus_version", PRECONDITION_FAILED, "The request does not speak tus 1.0.0: send `Tus-Resumable: 1.0.0`.";
+    UploadLocked = "upload_locked", LOCKED, "Another request writes to the upload; wait as Retry-After says.";
+    OffsetConflict = "offset_conflict", CONFLICT, "The upload does not go on there, but at the Upload-Offset of the answer.";
+    ChecksumMismatch = "checksum_mismatch", CHECKSUM_MISMATCH, "The bytes are not those of Upload-Checksum and are thrown away; send them again.";
+    UploadGone = "upload_gone", GONE, "The upload has ended, and not as a document; begin another.";
+    UploadTooLong = "upload_too_long", PAYLOAD_TOO_LARGE, "The body has more bytes than are left of the upload's length; none of them are kept.";
+    PieceTooSmall = "piece_too_small", BAD_REQUEST, "A request must bring as many bytes as the detail says, or all the rest.";
+    TooManyPieces = "too_many_pieces", BAD_REQUEST, "The upload came in as many pieces as it may; it takes only all the rest in one.";
+    UploadPending = "upload_pending", SERVICE_UNAVAILABLE, "All bytes are there; the document is made shortly. Ask again as Retry-After says.";
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "The caller's rate limit is reached; wait as Retry-After says.";
     TooManyUploads = "too_many_uploads", TOO_MANY_REQUESTS, "The caller has as many uploads under way as it may; wait as Retry-After says.";
     Busy = "busy", SERVICE_UNAVAILABLE, "This node takes no more uploads just now; wait as Retry-After says.";

@@ -106,6 +106,10 @@ pub struct UploadsPolicy {
     pub under_way: i64,
     /// Seconds that a writer's lease runs without being renewed.
     pub lease_s: u64,
+    /// Milliseconds without a byte after which a writer looks whether another request waits for it.
+    pub stalled_ms: u64,
+    /// Milliseconds that a request waits for a writer to give way.
+    pub give_way_ms: u64,
     /// Parts of one upload. When they are used up, only a request that brings all the rest is taken.
     pub parts: i64,
     /// The least bytes that a request may announce, unless they are the last ones.
@@ -122,6 +126,16 @@ impl UploadsPolicy {
         Duration::from_secs(self.lease_s)
     }
 
+    /// How long a writer waits for bytes until it looks whether it must give way.
+    pub const fn stalled(&self) -> Duration {
+        Duration::from_millis(self.stalled_ms)
+    }
+
+    /// How long a request waits for a writer to give way.
+    pub const fn give_way(&self) -> Duration {
+        Duration::from_millis(self.give_way_ms)
+    }
+
     /// After how long an upload ends that is not whole.
     pub const fn expire(&self) -> Duration {
         Duration::from_secs(self.expire_h.saturating_mul(3_600))
@@ -134,7 +148,7 @@ impl UploadsPolicy {
 
     fn check(&self, largest: u64) -> Result<(), PlanError> {
         let refuse = |what: &str| Err(PlanError::Unusable(format!("[uploads] {what}")));
-        let figures = [self.expire_h, self.part_bytes, self.retry_first_s];
+        let figures = [self.expire_h, self.part_bytes, self.retry_first_s, self.stalled_ms];
         if figures.contains(&0) || self.lease_s < 3 || self.under_way < 1 {
             return refuse("each figure must be at least 1, lease_s at least 3");
         }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
+use lettercase::access::Access;
 use lettercase::app::App;
 use lettercase::db::events;
 use lettercase::http::server;
@@ -34,6 +35,7 @@ pub(crate) struct Server {
     pub(crate) base: String,
     pub(crate) client: reqwest::Client,
     pub(crate) key: String,
+    access: Access,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -53,15 +55,24 @@ fn metrics() -> PrometheusHandle {
 
 impl Server {
     pub(crate) async fn start(app: &App) -> Self {
-        let mut api = app.api(Some(metrics()));
         let (access, key) = app.access.clone().with_local_key();
-        api.access = access;
+        Self::with(app, access, key)
+    }
+
+    /// Those of another node, for the same callers.
+    pub(crate) fn beside(&self, app: &App) -> Self {
+        Self::with(app, self.access.clone(), self.key.clone())
+    }
+
+    fn with(app: &App, access: Access, key: String) -> Self {
+        let mut api = app.api(Some(metrics()));
+        api.access = access.clone();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let task =
             tokio::spawn(async move { server::serve(listener, None, api, std::future::pending()).await.unwrap() });
         let client = client(&key);
-        Self { base, client, key, task }
+        Self { base, client, key, access, task }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -81,7 +92,7 @@ impl Server {
         answer(self.client.put(self.url(&file_path(to, name))).body(bytes.to_vec())).await
     }
 
-    async fn open(&self, body: &str) -> SubmissionId {
+    pub(crate) async fn open(&self, body: &str) -> SubmissionId {
         let (status, text) = self.post("/v1/submissions", body.to_owned()).await;
         assert_eq!(status, 201, "{text}");
         json(&text)["id"].as_str().unwrap().parse().unwrap()
@@ -111,7 +122,7 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| panic!("not JSON: {text}"))
 }
 

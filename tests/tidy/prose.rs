@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{files, none_of, read, root};
 
 /// The documents held to it. Those of `templates` and `docker` tell what is to come.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -14,6 +14,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/access.md",
     "docs/api.md",
     "docs/sources.md",
+    "docs/uploads.md",
 ];
 
 /// What a repository path begins with.

@@ -1,8 +1,10 @@
 //! Resumable uploads: whatever breaks on the way, one document of the right bytes in the end, or a reason.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+mod client;
 mod crash;
 mod ends;
+mod http;
 mod limits;
 mod writers;
 
@@ -89,7 +91,7 @@ fn refusal<T: std::fmt::Debug>(result: &Result<T, UploadError>) -> String {
         Err(UploadError::Closed { .. }) => "closed".into(),
         Err(UploadError::Refused(reason)) => reason.code.to_string(),
         Err(UploadError::TooManyUnderWay { .. }) => "too_many_under_way".into(),
-        Err(UploadError::Ended { state, reason }) => match reason {
+        Err(UploadError::Ended { state, reason, .. }) => match reason {
             Some(reason) => format!("{state}: {}", reason.code),
             None => state.to_string(),
         },

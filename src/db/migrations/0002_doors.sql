@@ -99,6 +99,8 @@ CREATE TABLE upload (
     -- who writes now, until when
     lease_token   TEXT,
     lease_until   BIGINT,
+    -- the lease whose writer was asked to give way, should nothing come to it
+    give_way      TEXT,
     -- the document it is to become: chosen before, so that after a crash it can be told whether it did
     document_id   TEXT NOT NULL,
     -- tries to complete it that failed for a passing reason, and before when there is no other

@@ -298,11 +298,12 @@ impl Parts {
 
 /// Reads on for a while what is still coming of a refused upload. A connection closed at once takes the answer
 /// with it: the sender, still writing, sees a broken pipe and not the reason.
-fn drain(rest: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn drain(rest: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(tokio::time::timeout(LINGER, rest));
 }
 
-fn file_name(api: &Api, raw: &str) -> Result<FileName, Problem> {
+/// A file's name as it was sent.
+pub(super) fn file_name(api: &Api, raw: &str) -> Result<FileName, Problem> {
     let most = api.plan.limits.file_name_bytes;
     if raw.len() > most {
         return Err(Problem::of(Code::BadFileName, format!("a file name may have at most {most} bytes")));

@@ -11,6 +11,7 @@ pub mod progress;
 pub mod reconciliation;
 pub mod status;
 pub mod submissions;
+pub mod tus;
 pub mod view;
 
 use std::sync::Arc;
@@ -88,6 +89,11 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/submissions/{id}/files", Rule::For(Action::EditSubmission)),
     ("PUT", "/v1/submissions/{id}/files/{name}", Rule::For(Action::EditSubmission)),
     ("DELETE", "/v1/submissions/{id}/files/{name}", Rule::For(Action::EditSubmission)),
+    ("OPTIONS", "/v1/submissions/{id}/uploads", Rule::Open),
+    ("POST", "/v1/submissions/{id}/uploads", Rule::For(Action::EditSubmission)),
+    ("HEAD", "/v1/submissions/{id}/uploads/{upload}", Rule::For(Action::EditSubmission)),
+    ("PATCH", "/v1/submissions/{id}/uploads/{upload}", Rule::For(Action::EditSubmission)),
+    ("DELETE", "/v1/submissions/{id}/uploads/{upload}", Rule::For(Action::EditSubmission)),
     ("POST", "/v1/submissions/{id}/submit", Rule::For(Action::EditSubmission)),
     ("GET", "/v1/submissions/{id}/history", Rule::For(Action::ReadSubmission)),
     ("GET", "/v1/submissions/{id}/events", Rule::For(Action::ReadSubmission)),
@@ -110,6 +116,8 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(submissions::status, submissions::withdraw))
         .routes(routes!(files::multipart))
         .routes(routes!(files::raw, files::withdraw))
+        .routes(routes!(tus::options, tus::create))
+        .routes(routes!(tus::look, tus::append, tus::terminate))
         .routes(routes!(submissions::submit))
         .routes(routes!(progress::history))
         .routes(routes!(progress::events))

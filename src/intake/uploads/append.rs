@@ -46,6 +46,8 @@ enum Came {
     Whole,
     Broken,
     Slowly,
+    /// Another request waits, and nothing comes.
+    Silently,
 }
 
 impl Intake {
@@ -74,7 +76,7 @@ impl Intake {
         if known.state == UploadState::Complete && append.offset_bytes == known.length_bytes {
             return Ok(known);
         }
-        let mut held = self.hold(&append.submission, &append.upload).await?;
+        let mut held = self.hold_soon(&append.submission, &append.upload).await?;
         let (id, token) = (held.upload.id.clone(), held.token.clone());
         let done = self.while_held(&id, &token, self.append_held(&mut held, &append, body)).await;
         self.let_go(&id, &token).await;
@@ -91,7 +93,7 @@ impl Intake {
         };
         if open != Some(SubmissionState::Open) {
             self.end_upload(held, UploadState::Closed, None).await?;
-            return Err(UploadError::Ended { state: UploadState::Closed, reason: None });
+            return Err(UploadError::Ended { state: UploadState::Closed, reason: None, now: true });
         }
         if append.offset_bytes != held.upload.offset_bytes {
             return Err(UploadError::Conflict { offset_bytes: held.upload.offset_bytes });
@@ -103,6 +105,7 @@ impl Intake {
                 Came::Whole => {}
                 Came::Broken => return Err(UploadError::Broken { offset_bytes }),
                 Came::Slowly => return Err(UploadError::TooSlow { offset_bytes }),
+                Came::Silently => return Err(UploadError::Locked),
             }
         }
         if held.upload.is_whole() { self.complete(held).await } else { Ok(held.upload.clone()) }
@@ -165,11 +168,18 @@ impl Intake {
         let (pace, began) = (&self.plan.receive, Instant::now());
         loop {
             let patience = (Instant::now() + pace.grace()).min(began + pace.deadline());
-            let chunk = match timeout_at(patience, body.next()).await {
-                Err(_) => return Ok(Came::Slowly),
-                Ok(None) => return Ok(Came::Whole),
-                Ok(Some(Err(_))) => return Ok(Came::Broken),
-                Ok(Some(Ok(chunk))) => chunk,
+            let chunk = loop {
+                let look = Instant::now() + self.plan.uploads.stalled();
+                // what an error was is no matter, and it need not be one that can wait here
+                let next = timeout_at(patience.min(look), body.next()).await.map(|next| next.map(Result::ok));
+                match next {
+                    Ok(None) => return Ok(Came::Whole),
+                    Ok(Some(None)) => return Ok(Came::Broken),
+                    Ok(Some(Some(chunk))) => break chunk,
+                    Err(_) if Instant::now() >= patience => return Ok(Came::Slowly),
+                    Err(_) if self.must_give_way(held).await => return Ok(Came::Silently),
+                    Err(_) => {}
+                }
             };
             if held.scratch.size_bytes() + chunk.len() as u64 > rest {
                 return Err(UploadError::TooLong { length_bytes: held.upload.length_bytes });

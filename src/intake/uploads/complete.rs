@@ -162,7 +162,7 @@ impl Intake {
 
     async fn refused(&self, held: &Held, state: UploadState, reason: Option<Reason>) -> Result<Upload, UploadError> {
         self.end_upload(held, state, reason.as_ref()).await?;
-        Err(UploadError::Ended { state, reason })
+        Err(UploadError::Ended { state, reason, now: true })
     }
 
     /// Ends or puts off an upload whose parts could not be read.

@@ -15,6 +15,7 @@
 
 mod append;
 mod complete;
+mod give_way;
 mod sweep;
 
 pub use append::{Append, Checksum};
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use futures::Stream;
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::db::uploads::{self, Upload, UploadState};
 use crate::db::{Conn, DbError, Stamp, documents, submissions};
@@ -66,6 +68,8 @@ pub enum UploadError {
         state: UploadState,
         /// Why its file was refused.
         reason: Option<Reason>,
+        /// By this request: it was under way before.
+        now: bool,
     },
     /// Another request writes to it.
     #[error("another request writes to the upload; wait until it has ended")]
@@ -268,16 +272,16 @@ impl Intake {
     /// now.
     ///
     /// # Errors
-    /// [`UploadError::Ended`] tells how it ended, [`UploadError::Locked`] that its offset is about to change.
+    /// [`UploadError::Ended`] tells how it ended, [`UploadError::Locked`] that its offset is about to change: bytes come.
     pub async fn look_at_upload(&self, submission: &SubmissionId, id: &UploadId) -> Result<Upload, UploadError> {
-        let upload = self.find_upload(submission, id).await?;
+        let upload = self.free(submission, id, Instant::now() + self.plan.uploads.give_way()).await?;
         match upload.state {
             UploadState::Complete => return Ok(upload),
             UploadState::Receiving => {}
-            state => return Err(UploadError::Ended { state, reason: upload.reason }),
+            state => return Err(UploadError::Ended { state, reason: upload.reason, now: false }),
         }
         if upload.expires_at <= self.ctx.now() {
-            return Err(UploadError::Ended { state: UploadState::Expired, reason: None });
+            return Err(UploadError::Ended { state: UploadState::Expired, reason: None, now: false });
         }
         if self.is_written(&upload) {
             return Err(UploadError::Locked);
@@ -293,7 +297,7 @@ impl Intake {
     /// # Errors
     /// [`UploadError::Conflict`] for one that became its document: that is taken away from the submission, not here.
     pub async fn terminate_upload(&self, submission: &SubmissionId, id: &UploadId) -> Result<(), UploadError> {
-        let held = match self.hold(submission, id).await {
+        let held = match self.hold_soon(submission, id).await {
             Ok(held) => held,
             Err(UploadError::Ended { state: UploadState::Terminated, .. }) => return Ok(()),
             Err(error) => return Err(error),
@@ -340,13 +344,13 @@ impl Intake {
         match upload.state {
             UploadState::Receiving => {}
             UploadState::Complete => return Err(UploadError::Conflict { offset_bytes: upload.offset_bytes }),
-            state => return Err(UploadError::Ended { state, reason: upload.reason }),
+            state => return Err(UploadError::Ended { state, reason: upload.reason, now: false }),
         }
         if !taken {
             return Err(UploadError::Locked);
         }
         if upload.expires_at <= self.ctx.now() {
-            return Err(UploadError::Ended { state: UploadState::Expired, reason: None });
+            return Err(UploadError::Ended { state: UploadState::Expired, reason: None, now: false });
         }
         tx.commit().await.map_err(DbError::from)?;
         Ok(Held { upload, token, scratch })
