@@ -168,7 +168,7 @@ async fn status(environment: &Environment, common: &Common, which: Option<&str>)
 async fn dead_letters(environment: &Environment, common: &Common) -> Result<(), CliError> {
     let db = open_db(&environment.settings(common.data.as_deref())?).await?;
     let mut conn = db.read().await?;
-    let letters = work::dead_letters(&mut conn, 10_000).await?;
+    let letters = work::dead_letters(&mut conn, None, 10_000).await?;
     if common.json {
         output::json(&letters);
     } else {
@@ -185,7 +185,11 @@ async fn replay(db: &Db, which: &[String], all: bool) -> Result<(), CliError> {
     let stamp = Stamp { ctx: &ctx, actor: ACTOR };
     let chosen: Vec<(String, String)> = if all {
         let mut conn = db.read().await?;
-        work::dead_letters(&mut conn, i64::from(i32::MAX)).await?.into_iter().map(|w| (w.subject, w.stage)).collect()
+        work::dead_letters(&mut conn, None, i64::from(i32::MAX))
+            .await?
+            .into_iter()
+            .map(|w| (w.subject, w.stage))
+            .collect()
     } else {
         which.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
     };

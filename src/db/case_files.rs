@@ -469,3 +469,18 @@ pub async fn candidates(conn: &mut Conn, document: &str) -> Result<Vec<Candidate
         })
         .collect()
 }
+
+/// Whether a document is proposed for a case with behavioral or substance-use records (OPS-17).
+///
+/// # Errors
+/// When the database fails.
+pub async fn proposes_sensitive(conn: &mut Conn, document: &str) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM match_candidate m JOIN case_file c ON c.id = m.case_id
+         WHERE m.document_id = $1 AND c.sensitive_since IS NOT NULL",
+    )
+    .bind(document)
+    .fetch_one(conn)
+    .await?;
+    Ok(number(&row, "n")? > 0)
+}

@@ -208,6 +208,29 @@ pub async fn of_submission(conn: &mut Conn, id: &SubmissionId) -> Result<Vec<Doc
     rows.iter().map(read).collect()
 }
 
+/// The documents on a case, as they came, behind the row `after` (when it was made in microseconds, its id).
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_case(
+    conn: &mut Conn,
+    case: &CaseId,
+    after: Option<(i64, &DocumentId)>,
+    limit: i64,
+) -> Result<Vec<Document>, DbError> {
+    let (made, id) = after.map_or((i64::MIN, ""), |(made, id)| (made, id.as_str()));
+    let rows = sqlx::query(select!(
+        "WHERE case_id = $1 AND state = 'matched' AND (created_at, id) > ($2, $3) ORDER BY created_at, id LIMIT $4"
+    ))
+    .bind(case.as_str())
+    .bind(made)
+    .bind(id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 /// Documents in a state whose row is older than `before` (microseconds), oldest first.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::model::document::ReturnReason;
 use crate::model::ids::{Brand, DocumentId};
 
 /// An entry of the return log.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct Return {
     /// The document.
     pub document_id: DocumentId,
@@ -20,6 +20,7 @@ pub struct Return {
     /// Who said so.
     pub actor: String,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }
 

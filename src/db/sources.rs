@@ -1,15 +1,16 @@
-//! What the watched sources gave, the mailroom's batches with their counts (OPS-07), and the log of what was sent back.
+//! What the watched sources gave, and the mailroom's batches with their counts (OPS-07).
 
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::any::AnyRow;
+use utoipa::ToSchema;
 
 use super::{
     Conn, DbError, Stamp, exactly_one, instant, number, opt_instant, opt_number, opt_parsed, opt_text, parsed, text,
 };
 use crate::codes;
 use crate::model::document::Channel;
-use crate::model::ids::{Brand, DocumentId};
+use crate::model::ids::DocumentId;
 
 codes! {
     /// Where a file of a source is.
@@ -233,7 +234,8 @@ pub async fn counts(conn: &mut Conn) -> Result<Vec<ItemCount>, DbError> {
 }
 
 /// Something that was wrong with a file of a source.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = SourceProblem)]
 pub struct Problem {
     /// The source's name.
     pub source: String,
@@ -248,6 +250,7 @@ pub struct Problem {
     /// In words.
     pub reason: String,
     /// When it was begun.
+    #[schema(value_type = String, format = DateTime)]
     pub seen_at: Timestamp,
 }
 
@@ -330,7 +333,8 @@ pub async fn put_batch(conn: &mut Conn, stamp: Stamp<'_>, new: &NewBatch<'_>) ->
 }
 
 /// A mailroom batch with its counts (OPS-07).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = MailroomBatch)]
 pub struct Batch {
     /// Its id.
     pub id: String,
@@ -341,6 +345,7 @@ pub struct Batch {
     /// How its documents came.
     pub channel: Channel,
     /// When its first document came.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// How many documents it is said to have.
     pub expected_documents: Option<i64>,
@@ -420,48 +425,6 @@ fn read_batch(row: &AnyRow) -> Result<Batch, DbError> {
         documents_without_pages: unknown,
         pages_difference: expected_pages.filter(|_| unknown == 0).map(|expected| pages - expected),
     })
-}
-
-/// A document that was sent back (OPS-07).
-#[derive(Debug, Clone, Serialize)]
-pub struct Returned {
-    /// The document.
-    pub document_id: DocumentId,
-    /// The brand it came to.
-    pub brand: Brand,
-    /// Why it was sent back.
-    pub reason: String,
-    /// By whom.
-    pub actor: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// The log of what was sent back, newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn returns(conn: &mut Conn, after: Option<Cursor<'_>>, limit: i64) -> Result<Vec<Returned>, DbError> {
-    let (at, id) = before(after);
-    let rows = sqlx::query(
-        "SELECT document_id, brand, reason, actor, at FROM return_log
-         WHERE at <= $1 AND (at < $1 OR document_id < $2) ORDER BY at DESC, document_id DESC LIMIT $3",
-    )
-    .bind(at)
-    .bind(id)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    let returned = |row: &AnyRow| {
-        Ok(Returned {
-            document_id: parsed(row, "document_id")?,
-            brand: parsed(row, "brand")?,
-            reason: text(row, "reason")?,
-            actor: text(row, "actor")?,
-            at: instant(row, "at")?,
-        })
-    };
-    rows.iter().map(returned).collect()
 }
 
 fn read(row: &AnyRow) -> Result<Item, DbError> {

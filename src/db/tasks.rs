@@ -225,7 +225,8 @@ pub async fn get(conn: &mut Conn, now: Timestamp, document: &DocumentId) -> Resu
 }
 
 /// How much waits.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = QueueCounts)]
 pub struct Counts {
     /// What a person has to do.
     pub kind: TaskKind,
@@ -238,8 +239,10 @@ pub struct Counts {
     /// Of it, what somebody looks at.
     pub leased: i64,
     /// Receipt of the oldest.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub oldest_received_at: Option<Timestamp>,
     /// The nearest deadline.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_deadline_at: Option<Timestamp>,
 }
 
@@ -307,13 +310,14 @@ pub async fn counts(
 }
 
 /// An item that a person has for a while.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Lease {
     /// The document.
     pub document_id: DocumentId,
     /// Known to the holder only: it fences the decision.
     pub token: String,
     /// Until when.
+    #[schema(value_type = String, format = DateTime)]
     pub until: Timestamp,
 }
 

@@ -206,7 +206,7 @@ pub async fn bury(conn: &mut Conn, claim: &Claim, reason: &str) -> Result<(), Db
 }
 
 /// A piece of work as an operator sees it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct WorkRow {
     /// What is worked on.
     pub subject: String,
@@ -219,18 +219,26 @@ pub struct WorkRow {
     /// Why it waits or died.
     pub reason: Option<String>,
     /// When it was put there.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
-/// The dead letters, oldest first.
+/// A place in the list of dead letters: when the row before was put there (microseconds), its subject and stage.
+pub type After<'a> = (i64, &'a str, &'a str);
+
+/// The dead letters behind a row, oldest first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn dead_letters(conn: &mut Conn, limit: i64) -> Result<Vec<WorkRow>, DbError> {
+pub async fn dead_letters(conn: &mut Conn, after: Option<After<'_>>, limit: i64) -> Result<Vec<WorkRow>, DbError> {
+    let (at, subject, stage) = after.unwrap_or((i64::MIN, "", ""));
     let rows = sqlx::query(
-        "SELECT subject, stage, state, attempts, reason, created_at FROM work WHERE state = 'dead'
-         ORDER BY created_at, subject LIMIT $1",
+        "SELECT subject, stage, state, attempts, reason, created_at FROM work
+         WHERE state = 'dead' AND (created_at, subject, stage) > ($1, $2, $3) ORDER BY created_at, subject, stage LIMIT $4",
     )
+    .bind(at)
+    .bind(subject)
+    .bind(stage)
     .bind(limit)
     .fetch_all(conn)
     .await?;

@@ -15,6 +15,7 @@ use super::problems::{Code, title};
 use crate::access::AuthError;
 use crate::db::DbError;
 use crate::intake::receive::ReceiveError;
+use crate::intake::review::ReviewError;
 use crate::intake::submit::SubmitError;
 use crate::model::judgement::ReasonCode;
 
@@ -185,6 +186,32 @@ impl From<SubmitError> for Problem {
             SubmitError::State { .. } => Self::of(Code::WrongState, said),
             SubmitError::NoFiles => Self::of(Code::NoFiles, said),
             SubmitError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReviewError> for Problem {
+    fn from(error: ReviewError) -> Self {
+        let said = error.to_string();
+        match error {
+            ReviewError::NoDocument | ReviewError::NoCase | ReviewError::NoDeadLetter => Self::of(Code::NotFound, said),
+            ReviewError::State { .. } => Self::of(Code::WrongState, said),
+            ReviewError::Conflict { .. } => Self::of(Code::VersionConflict, said),
+            ReviewError::NotHolder => Self::of(Code::Held, said),
+            ReviewError::NotProposed
+            | ReviewError::CantRefuse { .. }
+            | ReviewError::NotReleasable { .. }
+            | ReviewError::Ranges(_)
+            | ReviewError::CantSplit(_) => Self::of(Code::Unprocessable, said),
+            ReviewError::Store(why) => {
+                tracing::error!(error = why, "a decision met a store that failed");
+                Self::unavailable("the object store")
+            }
+            // somebody else decided in the same moment
+            ReviewError::Db(DbError::Stale { .. }) => {
+                Self::of(Code::VersionConflict, "it has changed meanwhile; look at it again")
+            }
+            ReviewError::Db(error) => error.into(),
         }
     }
 }

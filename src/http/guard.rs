@@ -199,6 +199,7 @@ fn in_words(needs: Needs) -> String {
     match needs {
         Needs::Scope(scope) => format!("this takes a key with the scope {scope}"),
         Needs::LiveKey => "a key for trials can't do this".to_owned(),
+        Needs::AllTins => "this takes a key for all TINs".to_owned(),
         Needs::Role([]) => "this is for services and users of practices".to_owned(),
         Needs::Role(roles) => {
             let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();

@@ -232,8 +232,8 @@ impl Principal {
         }
     }
 
-    /// Whether behavioral and substance-use records may be seen, where others may be.
-    fn sees_sensitive(&self) -> bool {
+    /// Whether behavioral and substance-use records may be seen, where others may be (OPS-17).
+    pub fn sees_sensitive(&self) -> bool {
         match self {
             // A practice sees what concerns it; the right of its own is the payer's people's (OPS-17).
             Self::Service { .. } | Self::User { .. } => true,
@@ -399,6 +399,8 @@ pub enum Target<'a> {
     Route,
     /// A submission, a document or a case.
     Record(Record<'a>),
+    /// What came to the payer and is no practice's yet: the mailroom's queue and lists.
+    Mailroom,
     /// The rights for a TIN.
     Tin(&'a Tin),
 }
@@ -426,6 +428,8 @@ pub enum Needs {
     Role(&'static [Role]),
     /// A key that is not for trials.
     LiveKey,
+    /// A key that is not limited to some TINs.
+    AllTins,
     /// To be a service or one of the payer's people.
     NotUser,
     /// To be the access manager of the TIN.
@@ -438,6 +442,7 @@ pub fn may(who: &Principal, action: Action, target: &Target<'_>) -> Answer {
     match (as_such, target) {
         (Answer::Yes, Target::Route) => Answer::Yes,
         (Answer::Yes, Target::Record(record)) => seen(reaches(who, record)),
+        (Answer::Yes, Target::Mailroom) => in_mailroom(who),
         (Answer::Yes, Target::Tin(tin)) => seen(administers(who, tin)),
         (refused, _) => refused,
     }
@@ -471,6 +476,20 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
             _ if action.is_for_users() => Answer::Yes,
             _ => Answer::Forbidden { needs: Needs::NotUser },
         },
+    }
+}
+
+/// Nobody knows yet whose a document in the mailroom is: who is there for some practices only, or for what they sent
+/// themselves, has no part in it.
+fn in_mailroom(who: &Principal) -> Answer {
+    match who {
+        Principal::Staff { .. } => Answer::Yes,
+        Principal::User { .. } => Answer::Forbidden { needs: Needs::NotUser },
+        Principal::Service { tins: TinSet::Only(_), .. } => Answer::Forbidden { needs: Needs::AllTins },
+        Principal::Service { scopes, .. } if !scopes.contains(&Scope::ReadAny) => {
+            Answer::Forbidden { needs: Needs::Scope(Scope::ReadAny) }
+        }
+        Principal::Service { .. } => Answer::Yes,
     }
 }
 

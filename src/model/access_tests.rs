@@ -224,3 +224,20 @@ fn a_brand_and_its_twin_for_trials_lead_to_each_other() {
     assert_eq!(twin.in_mode(Mode::Live), brand);
     assert_eq!((brand.in_mode(Mode::Live), twin.in_mode(Mode::Test)), (brand, twin));
 }
+
+#[test]
+fn ops_17_the_mailroom_is_for_who_may_see_what_anybody_sent() {
+    let action = Action::ReadQueue;
+    let both: &[Scope] = &[Scope::Match, Scope::ReadAny];
+    for (who, expected) in [
+        (staff(&[MailroomOperator]), Answer::Yes),
+        (staff(&[Reviewer]), Answer::Forbidden { needs: Needs::Role(WORK) }),
+        (service(both, TinSet::All, Mode::Live), Answer::Yes),
+        (service(both, TinSet::All, Mode::Test), Answer::Forbidden { needs: Needs::LiveKey }),
+        (service(both, tins(&[1]), Mode::Live), Answer::Forbidden { needs: Needs::AllTins }),
+        (service(&[Scope::Match], TinSet::All, Mode::Live), Answer::Forbidden { needs: Needs::Scope(Scope::ReadAny) }),
+        (service(&[Scope::ReadAny], TinSet::All, Mode::Live), Answer::Forbidden { needs: Needs::Scope(Scope::Match) }),
+    ] {
+        assert_eq!(may(&who, action, &Target::Mailroom), expected, "{who:?}");
+    }
+}

@@ -19,20 +19,20 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-pub(super) const AUDIENCE: &str = "lettercase";
+pub(crate) const AUDIENCE: &str = "lettercase";
 
 /// A key pair under its name.
 #[derive(Clone)]
-pub(super) struct Pair {
-    pub(super) id: String,
-    pub(super) algorithm: Algorithm,
-    pub(super) private: EncodingKey,
+pub(crate) struct Pair {
+    pub(crate) id: String,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) private: EncodingKey,
     /// The public key as it is, without a wrapping.
-    pub(super) public: Vec<u8>,
+    pub(crate) public: Vec<u8>,
 }
 
 impl Pair {
-    pub(super) fn new(id: &str, algorithm: Algorithm) -> Self {
+    pub(crate) fn new(id: &str, algorithm: Algorithm) -> Self {
         let kind = match algorithm {
             Algorithm::ES256 => &PKCS_ECDSA_P256_SHA256,
             Algorithm::EdDSA => &PKCS_ED25519,
@@ -60,11 +60,11 @@ impl Pair {
         serde_json::to_value(jwk).unwrap()
     }
 
-    pub(super) fn header(&self) -> Header {
+    pub(crate) fn header(&self) -> Header {
         Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) }
     }
 
-    pub(super) fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         jsonwebtoken::encode(&self.header(), claims, &self.private).unwrap()
     }
 }
@@ -79,8 +79,8 @@ struct Shown {
 }
 
 /// The issuer, as long as it lives.
-pub(super) struct TestIssuer {
-    pub(super) base: String,
+pub(crate) struct TestIssuer {
+    pub(crate) base: String,
     shown: Arc<Shown>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -105,7 +105,7 @@ async fn discovery(State(shown): State<Arc<Shown>>) -> Json<Value> {
 }
 
 impl TestIssuer {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let shown = Arc::new(Shown::default());
         let routes = Router::new()
             .route("/keys", get(key_set))
@@ -119,7 +119,7 @@ impl TestIssuer {
     }
 
     /// Shows these keys from now on, beside some that nobody can use.
-    pub(super) fn show(&self, pairs: &[&Pair]) {
+    pub(crate) fn show(&self, pairs: &[&Pair]) {
         let mut keys: Vec<Value> = pairs.iter().map(|pair| pair.public_jwk()).collect();
         keys.push(json!({ "kty": "oct", "kid": "shared", "k": "c2VjcmV0", "alg": "HS256" }));
         keys.push(json!({ "kty": "quantum", "kid": "odd", "q": 1 }));
@@ -128,20 +128,20 @@ impl TestIssuer {
     }
 
     /// Has the discovery document name another issuer.
-    pub(super) fn lie(&self) {
+    pub(crate) fn lie(&self) {
         *self.shown.base.lock().unwrap() = format!("{}/liar", self.base);
     }
 
-    pub(super) fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.shown.down.store(down, Ordering::SeqCst);
     }
 
     /// How often the key set was asked for.
-    pub(super) fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.shown.asked.load(Ordering::SeqCst)
     }
 
-    pub(super) fn options(&self) -> IssuerOptions {
+    pub(crate) fn options(&self) -> IssuerOptions {
         IssuerOptions {
             issuer: self.base.parse().unwrap(),
             audience: AUDIENCE.into(),
@@ -153,14 +153,14 @@ impl TestIssuer {
     }
 
     /// What a good token of a subject says.
-    pub(super) fn claims(&self, world: &World, subject: &str) -> Value {
+    pub(crate) fn claims(&self, world: &World, subject: &str) -> Value {
         let now = world.app.intake.ctx.now().as_second();
         json!({ "iss": self.base, "aud": AUDIENCE, "sub": subject, "iat": now, "nbf": now, "exp": now + 300 })
     }
 }
 
 /// Access that believes these issuers.
-pub(super) fn access_with(world: &World, issuers: Vec<IssuerOptions>) -> Access {
+pub(crate) fn access_with(world: &World, issuers: Vec<IssuerOptions>) -> Access {
     let policy = AccessPolicy::load(None).unwrap().plan;
     for issuer in &issuers {
         issuer.check().unwrap();

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod command_line;
-mod issuer;
+pub(crate) mod issuer;
 mod keys;
 mod oidc;
 mod people;

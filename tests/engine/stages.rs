@@ -59,7 +59,7 @@ on_both! {
             engine.run_until_idle().await.unwrap();
             world.advance(Duration::from_secs(60));
         }
-        let dead = { let mut conn = world.db().read().await.unwrap(); work::dead_letters(&mut conn, 9).await.unwrap() };
+        let dead = { let mut conn = world.db().read().await.unwrap(); work::dead_letters(&mut conn, None, 9).await.unwrap() };
         assert_eq!(dead.len(), 1);
         assert_eq!((dead[0].subject.as_str(), dead[0].stage.as_str(), dead[0].attempts), ("toy", "cut", 3));
         assert_eq!(dead[0].reason.as_deref(), Some("the saw is busy"));

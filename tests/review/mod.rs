@@ -8,7 +8,7 @@ mod decide;
 mod held;
 mod quarantine;
 mod queue;
-mod split;
+pub(crate) mod split;
 mod undo;
 
 use std::time::Duration;

@@ -156,7 +156,7 @@ on_both! {
         }
         let names: std::collections::BTreeSet<_> = batches.iter().map(|b| b.name.clone()).collect();
         assert_eq!((batches.len(), names.len(), problems.len()), (5, 5, 5));
-        assert!(rows::returns(&mut conn, None, 10).await.unwrap().is_empty());
+        assert!(lettercase::db::returns::list(&mut conn, None, 10).await.unwrap().is_empty());
         let document = accepted(world).await["0.txt"][0].clone();
         assert_eq!(document.state, DocumentState::Received);
     }

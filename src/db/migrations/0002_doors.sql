@@ -240,4 +240,4 @@ FROM document WHERE state IN ('needs_review', 'unmatched', 'held');
 CREATE INDEX event_by_type ON event (type, position);
 CREATE INDEX event_by_actor ON event (actor, position);
 CREATE INDEX event_by_at ON event (at, position);
-CREATE INDEX work_dead ON work (created_at, subject) WHERE state = 'dead';
+CREATE INDEX work_dead ON work (created_at, subject, stage) WHERE state = 'dead';

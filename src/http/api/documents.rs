@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::versions::etag;
 use super::view::{DocumentView, Eyes, of_document, record_of_case};
 use super::{Api, submissions};
 use crate::access::Caller;
@@ -19,7 +20,7 @@ use crate::db::documents::{self, Document};
 use crate::db::{Conn, DbError, Stamp, case_files, submissions as rows};
 use crate::engine::stage::StageError;
 use crate::http::errors::Problem;
-use crate::http::guard::{allow, reach};
+use crate::http::guard::allow;
 use crate::http::problems::Code;
 use crate::intake::review::disclosures;
 use crate::model::access::{Action, Answer, Record, Target, may};
@@ -30,12 +31,12 @@ const DOCUMENT: &str = "document";
 
 /// See what a document is and where it is.
 #[utoipa::path(get, path = "/v1/documents/{id}", tag = "documents", params(("id" = String, Path, description = "Its id")),
-    responses((status = 200, body = DocumentView)))]
+    responses((status = 200, body = DocumentView, headers(("ETag" = String, description = "its version, for If-Match")))))]
 pub async fn look(
     State(api): State<Api>,
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<DocumentView>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
     let (document, own) = {
         let mut conn = api.intake.db.read().await?;
@@ -45,7 +46,8 @@ pub async fn look(
         tell(&api, &caller, &document, Access::Shown).await?;
     }
     let mut conn = api.intake.db.read().await?;
-    Ok(Json(of_document(&mut conn, &document, Eyes::Of(&caller.principal)).await?))
+    let view = of_document(&mut conn, &document, Eyes::Of(&caller.principal)).await?;
+    Ok(([(header::ETAG, etag(document.version))], Json(view)))
 }
 
 /// Download a clean document.
@@ -126,10 +128,17 @@ fn away(error: &StageError) -> Problem {
 
 /// Writes down that the caller saw or got the document: who did is asked when a match turns out wrong (OPS-08, OPS-14).
 pub(super) async fn tell(api: &Api, caller: &Caller, document: &Document, how: Access) -> Result<(), Problem> {
+    tell_all(api, caller, &[document], how).await
+}
+
+/// The same of several at once.
+pub(super) async fn tell_all(api: &Api, caller: &Caller, documents: &[&Document], how: Access) -> Result<(), Problem> {
     let actor = caller.actor();
     let stamp = Stamp { ctx: &api.intake.ctx, actor: &actor };
     let mut tx = api.intake.db.begin().await?;
-    disclosures::note(&mut tx, stamp, document, how).await?;
+    for document in documents {
+        disclosures::note(&mut tx, stamp, document, how).await?;
+    }
     Ok(tx.commit().await.map_err(DbError::from)?)
 }
 
@@ -147,11 +156,27 @@ pub(super) async fn document_for(
     allow(may(&caller.principal, action, &Target::Route), DOCUMENT)?;
     let id: DocumentId = id.parse().map_err(|_| Problem::not_found(DOCUMENT))?;
     let document = documents::get(conn, &id).await?.ok_or_else(|| Problem::not_found(DOCUMENT))?;
+    let (answer, own) = answer_on(conn, caller, action, &document).await?;
+    allow(answer, DOCUMENT)?;
+    Ok((document, own))
+}
+
+/// Whether the caller may do this to the document, and whether the caller sent it.
+pub(super) async fn answer_on(
+    conn: &mut Conn,
+    caller: &Caller,
+    action: Action,
+    document: &Document,
+) -> Result<(Answer, bool), DbError> {
     let case = match &document.case_id {
         Some(case) => case_files::get(conn, case).await?,
         None => None,
     };
-    let sensitive = case.as_ref().is_some_and(|case| case.sensitive);
+    let sensitive = match &case {
+        Some(case) => case.sensitive,
+        // as long as it may belong to such a case it is kept like one of it
+        None => case_files::proposes_sensitive(conn, document.id.as_str()).await?,
+    };
     let submission = match &document.submission_id {
         Some(submission) => rows::get(conn, submission).await?,
         None => None,
@@ -159,7 +184,7 @@ pub(super) async fn document_for(
     if let Some(submission) = &submission {
         let sent = Record { sensitive, ..submissions::record_of(submission) };
         if may(&caller.principal, action, &Target::Record(sent)) == Answer::Yes {
-            return Ok((document, submission.owner == caller.principal.actor()));
+            return Ok((Answer::Yes, submission.owner == caller.principal.actor()));
         }
     }
     let record = match &case {
@@ -173,8 +198,7 @@ pub(super) async fn document_for(
             sensitive,
         },
     };
-    reach(caller, action, DOCUMENT, record)?;
-    Ok((document, false))
+    Ok((may(&caller.principal, action, &Target::Record(record)), false))
 }
 
 /// The part asked for, as (first byte, byte behind the last). Several parts, or another unit, are not served as parts:

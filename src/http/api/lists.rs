@@ -18,7 +18,7 @@ use crate::http::errors::Problem;
 use crate::http::problems::Code;
 use crate::model::access::{Action, Answer, Principal, Target, may};
 use crate::model::case::CaseKind;
-use crate::model::ids::{ReferenceNumber, SubmissionId, Tin};
+use crate::model::ids::{DocumentId, ReferenceNumber, SubmissionId, Tin};
 use crate::model::submission::SubmissionState;
 
 /// A place in a list: an instant and an id, opaque to callers.
@@ -31,7 +31,7 @@ pub(super) fn cursor(at: i64, id: &str) -> String {
 /// # Errors
 /// 400 when it is none.
 pub(super) fn read_cursor(text: &str) -> Result<(i64, String), Problem> {
-    let bad = || Problem::of(Code::BadCursor, "the cursor is not one that this list gave out; begin without one");
+    let bad = bad_cursor;
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
     let text = String::from_utf8(bytes).map_err(|_| bad())?;
     let (at, id) = text.split_once(' ').ok_or_else(bad)?;
@@ -53,6 +53,43 @@ pub(super) fn page_of(api: &Api, limit: Option<i64>) -> Result<i64, Problem> {
         Some(limit) if (1..=most).contains(&limit) => Ok(limit),
         Some(_) => Err(Problem::bad(format!("limit must be from 1 to {most}"))),
     }
+}
+
+/// Cuts the row behind a page off, of `limit` and one that were read. Where the next page begins, if there is one.
+pub(super) fn cut<T>(rows: &mut Vec<T>, limit: i64, place: impl Fn(&T) -> String) -> Option<String> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    rows.last().filter(|_| more).map(place)
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// Where the page before ended.
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
+    /// Entries of a page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 500)]
+    pub(super) limit: Option<i64>,
+}
+
+/// The document behind which a page begins.
+///
+/// # Errors
+/// 400 when the cursor names none.
+pub(super) fn after_document(cursor: Option<&str>) -> Result<Option<(i64, DocumentId)>, Problem> {
+    let Some((at, id)) = cursor.map(read_cursor).transpose()? else { return Ok(None) };
+    let id = id.parse().map_err(|_| bad_cursor())?;
+    Ok(Some((at, id)))
+}
+
+/// The cursor is none of this list's.
+pub(super) fn bad_cursor() -> Problem {
+    Problem::of(Code::BadCursor, "the cursor is not one that this list gave out; begin without one")
 }
 
 /// Which submissions.

@@ -1,17 +1,24 @@
 //! The API: its routes, who may use each, and what they work with.
 
 pub mod body;
+pub mod cases;
+pub mod dead_letters;
+pub mod decisions;
 pub mod documents;
 pub mod files;
+pub mod held;
 pub mod intake;
 pub mod lists;
+pub mod mailroom;
 pub mod openapi;
 mod page;
 pub mod progress;
+pub mod queue;
 pub mod reconciliation;
 pub mod status;
 pub mod submissions;
 pub mod tus;
+mod versions;
 pub mod view;
 
 use std::sync::Arc;
@@ -101,6 +108,33 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/intake", Rule::For(Action::CreateSubmission)),
     ("GET", "/v1/documents/{id}", Rule::For(Action::ReadDocument)),
     ("GET", "/v1/documents/{id}/content", Rule::For(Action::DownloadDocument)),
+    // the mailroom
+    ("GET", "/v1/queue", Rule::For(Action::ReadQueue)),
+    ("GET", "/v1/queue/counts", Rule::For(Action::ReadQueue)),
+    ("POST", "/v1/queue/next", Rule::For(Action::DecideMatch)),
+    ("POST", "/v1/queue/{document}/lease", Rule::For(Action::DecideMatch)),
+    ("PUT", "/v1/queue/{document}/lease", Rule::For(Action::DecideMatch)),
+    ("DELETE", "/v1/queue/{document}/lease", Rule::For(Action::DecideMatch)),
+    ("POST", "/v1/queue/{document}/accept", Rule::For(Action::DecideMatch)),
+    ("POST", "/v1/queue/{document}/choose", Rule::For(Action::DecideMatch)),
+    ("POST", "/v1/queue/{document}/split", Rule::For(Action::DecideMatch)),
+    ("POST", "/v1/queue/{document}/not-ours", Rule::For(Action::DecideMatch)),
+    ("POST", "/v1/cases/search", Rule::For(Action::SearchCases)),
+    ("GET", "/v1/cases/{id}/documents", Rule::For(Action::ReadCase)),
+    ("GET", "/v1/held", Rule::For(Action::ReadHeld)),
+    ("POST", "/v1/held/{document}/rescan", Rule::For(Action::Rescan)),
+    ("POST", "/v1/held/{document}/reject", Rule::For(Action::DecideHeld)),
+    ("POST", "/v1/held/{document}/release", Rule::For(Action::DecideHeld)),
+    ("GET", "/v1/quarantine", Rule::For(Action::ReadHeld)),
+    ("DELETE", "/v1/quarantine/{document}", Rule::For(Action::DestroyQuarantined)),
+    ("POST", "/v1/documents/{id}/undo-match", Rule::For(Action::UndoMatch)),
+    ("GET", "/v1/documents/{id}/disclosures", Rule::For(Action::ReadDisclosures)),
+    ("GET", "/v1/dead-letters", Rule::For(Action::ReadDeadLetters)),
+    ("POST", "/v1/dead-letters/replay", Rule::For(Action::ReplayDeadLetters)),
+    ("GET", "/v1/mailroom/batches", Rule::For(Action::ReadMailroom)),
+    ("GET", "/v1/mailroom/batches/{id}", Rule::For(Action::ReadMailroom)),
+    ("GET", "/v1/mailroom/problems", Rule::For(Action::ReadMailroom)),
+    ("GET", "/v1/mailroom/returns", Rule::For(Action::ReadMailroom)),
 ];
 
 /// All routes with their description.
@@ -125,6 +159,31 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(intake::intake))
         .routes(routes!(documents::look))
         .routes(routes!(documents::content))
+        // the mailroom
+        .routes(routes!(queue::list))
+        .routes(routes!(queue::counts))
+        .routes(routes!(queue::next))
+        .routes(routes!(queue::lease, queue::renew, queue::give_back))
+        .routes(routes!(decisions::accept))
+        .routes(routes!(decisions::choose))
+        .routes(routes!(decisions::split_apart))
+        .routes(routes!(decisions::not_ours))
+        .routes(routes!(cases::find))
+        .routes(routes!(cases::documents))
+        .routes(routes!(held::list))
+        .routes(routes!(held::rescan))
+        .routes(routes!(held::reject))
+        .routes(routes!(held::release))
+        .routes(routes!(held::quarantine))
+        .routes(routes!(held::destroy))
+        .routes(routes!(decisions::undo))
+        .routes(routes!(decisions::disclosed))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(mailroom::batches))
+        .routes(routes!(mailroom::batch))
+        .routes(routes!(mailroom::problems))
+        .routes(routes!(mailroom::returns))
 }
 
 /// The routes behind their guard.

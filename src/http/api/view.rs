@@ -60,6 +60,9 @@ pub struct DocumentView {
     pub reason: Option<Reason>,
     pub signature: Option<String>,
     pub case_number: Option<String>,
+    /// The case it is on, for those whom it is named to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_id: Option<CaseId>,
     /// What the match rests on (INT-17).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
@@ -84,6 +87,9 @@ pub struct DocumentView {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "each field is the word of the vocabulary")]
 pub struct Proposal {
+    /// By this it is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_id: Option<CaseId>,
     pub case_number: String,
     /// Sum of the evidence.
     pub bits: f64,
@@ -94,6 +100,7 @@ pub struct Proposal {
 impl Proposal {
     fn of(candidate: case_files::Candidate) -> Self {
         Self {
+            case_id: Some(candidate.case_id),
             case_number: candidate.case_number.as_str().to_owned(),
             #[expect(clippy::cast_precision_loss, reason = "sums of evidence are small")]
             bits: candidate.millibits as f64 / 1000.0,
@@ -261,7 +268,8 @@ pub async fn of_document(conn: &mut Conn, row: &Document, eyes: Eyes<'_>) -> Res
         flags: row.flags.clone(),
         reason: row.reason.clone(),
         signature: row.signature.clone(),
-        case_number: case.map(|c| c.case_number.as_str().to_owned()),
+        case_number: case.as_ref().map(|c| c.case_number.as_str().to_owned()),
+        case_id: case.map(|c| c.id),
         evidence,
         needs_operator,
         why,

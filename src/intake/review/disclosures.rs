@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::ReviewError;
 use crate::db::documents::{self, Document};
@@ -16,37 +17,42 @@ use crate::model::ids::{CaseId, DocumentId};
 const EVENTS: i64 = 10_000;
 
 /// Somebody came to know the document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Disclosure {
     /// How.
     pub access: Access,
     /// Who, as events name them.
     pub actor: String,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The place of the event in the audit log, once sealed.
     pub position: Option<i64>,
 }
 
 /// A time in which the document was on a case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DisclosurePeriod)]
 pub struct Period {
     /// The case.
     pub case_id: Option<CaseId>,
     /// Who put it there.
     pub matched_by: String,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub matched_at: Timestamp,
     /// Who took it off; `None` while it is there.
     pub undone_by: Option<String>,
     /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub undone_at: Option<Timestamp>,
     /// Who came to know it in between.
     pub disclosures: Vec<Disclosure>,
 }
 
 /// The report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DisclosureReport)]
 pub struct Report {
     /// The document.
     pub document_id: DocumentId,
