@@ -12,8 +12,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problems::Code;
-use crate::access::AuthError;
+use crate::access::{AuthError, ManageError};
 use crate::db::DbError;
+use crate::engine::bulk::LoadError;
 use crate::intake::receive::ReceiveError;
 use crate::intake::submit::SubmitError;
 use crate::model::judgement::ReasonCode;
@@ -84,6 +85,12 @@ impl Problem {
     /// The request can't be read.
     pub fn bad(detail: impl Into<String>) -> Self {
         Self::of(Code::BadRequest, detail)
+    }
+
+    /// A load ended before its end. That its rows can be loaded again is what makes it harmless.
+    fn broken_off(code: Code) -> Self {
+        let detail = "the load broke off by an error of ours; rows may have been loaded, send the file again";
+        Self::of(code, detail).retry_after(Duration::from_secs(5))
     }
 
     /// Something of ours is away: the request can be repeated.
@@ -185,6 +192,39 @@ impl From<SubmitError> for Problem {
             SubmitError::State { .. } => Self::of(Code::WrongState, said),
             SubmitError::NoFiles => Self::of(Code::NoFiles, said),
             SubmitError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let said = error.to_string();
+        match error {
+            ManageError::Missing(_) => Self::of(Code::NotFound, said),
+            ManageError::Conflict { .. } => Self::of(Code::VersionConflict, said),
+            ManageError::Beyond(_) => Self::of(Code::Forbidden, said),
+            ManageError::Invalid(_) => Self::of(Code::Unprocessable, said),
+            ManageError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        match error {
+            // the reader's own sentence could quote the file
+            LoadError::Csv(_) => {
+                Self::of(Code::Unprocessable, "the CSV can't be read: its first line must hold the field names")
+            }
+            LoadError::Read(source) => {
+                tracing::error!(error = %source, "a spooled load could not be read");
+                Self::broken_off(Code::Unavailable)
+            }
+            LoadError::Db(error) => {
+                let passing = error.is_passing();
+                tracing::error!(error = %error, "a load broke off");
+                Self::broken_off(if passing { Code::Unavailable } else { Code::Internal })
+            }
         }
     }
 }

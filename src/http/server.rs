@@ -75,8 +75,9 @@ pub async fn serve(
         }};
     }
     listener.set_nonblocking(true)?;
-    Ok(match tls {
+    match tls {
         None => run!(axum_server::from_tcp(listener)?)?,
         Some(tls) => run!(axum_server::from_tcp_rustls(listener, tls)?)?,
-    })
+    }
+    Ok(())
 }

@@ -298,7 +298,7 @@ impl Parts {
 
 /// Reads on for a while what is still coming of a refused upload. A connection closed at once takes the answer
 /// with it: the sender, still writing, sees a broken pipe and not the reason.
-fn drain(rest: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn drain(rest: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(tokio::time::timeout(LINGER, rest));
 }
 
