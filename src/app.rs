@@ -13,7 +13,7 @@ use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
-use crate::engine::sequencer::{AuditKey, Head, Sequencer, head_key};
+use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
 use crate::engine::{Engine, Parts};
 use crate::http::api::Api;
 use crate::http::limits::Use;
@@ -239,6 +239,7 @@ impl App {
             access: self.access.clone(),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),
             usage: Use::new(&self.doors, &self.intake.ctx),
+            audit_key: self.audit_key.clone(),
             plan: self.doors.clone(),
             trusted: settings.trusted_proxies.as_slice().into(),
             metrics_from: settings.metrics_from.as_slice().into(),
@@ -281,11 +282,7 @@ pub async fn verify_audit(settings: &Settings) -> Result<Report, StartError> {
 }
 
 async fn verify_chain(db: &Db, objects: &dyn Objects, key: &AuditKey) -> Result<Report, StartError> {
-    let head = match head_key() {
-        Ok(name) => objects.get_bytes(&name, 4096).await?,
-        Err(_) => None,
-    };
-    let head: Option<Head> = head.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let head = kept_head(objects).await?;
     Ok(audit::verify(db, key, head.as_ref()).await?)
 }
 

@@ -6,6 +6,21 @@ use sqlx::any::AnyRow;
 use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_number, opt_text, parsed, text};
 use crate::model::event::{Event, NewEvent};
 
+/// A page of the audit log: parameters are instant and position that it lies behind, the first instant, subject, actor,
+/// type, and how many.
+macro_rules! search {
+    ($by:literal) => {
+        concat!(
+            "SELECT id, position, type, version, subject, brand, tin_uid, actor, at, payload FROM event
+             WHERE ",
+            $by,
+            " AND position IS NOT NULL AND (at, position) < ($1, $2) AND at >= $3
+             AND ($5 = '' OR actor = $5) AND ($6 = '' OR type = $6)
+             ORDER BY at DESC, position DESC LIMIT $7"
+        )
+    };
+}
+
 /// The version of the payloads written now.
 const PAYLOAD_VERSION: i64 = 1;
 
@@ -123,6 +138,59 @@ pub async fn of_subject(conn: &mut Conn, subject: &str, types: &[String], limit:
     rows.iter().map(read).collect()
 }
 
+/// Which events a search of the audit log finds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Search<'a> {
+    /// Those about this.
+    pub subject: Option<&'a str>,
+    /// Those of this actor.
+    pub actor: Option<&'a str>,
+    /// Those of this type.
+    pub kind: Option<&'a str>,
+    /// Those since then.
+    pub from: Option<Timestamp>,
+    /// Those before then.
+    pub to: Option<Timestamp>,
+}
+
+impl Search<'_> {
+    /// The statement whose index leads to the fewest.
+    pub const fn statement(&self) -> &'static str {
+        match self {
+            Self { subject: Some(_), .. } => search!("subject = $4"),
+            Self { actor: Some(_), .. } => search!("actor = $5 AND $4 = ''"),
+            Self { kind: Some(_), .. } => search!("type = $6 AND $4 = ''"),
+            _ => search!("$4 = ''"),
+        }
+    }
+}
+
+/// Sealed events, newest first, of those behind `before` (instant in microseconds, position).
+///
+/// # Errors
+/// When the database fails.
+pub async fn search(
+    conn: &mut Conn,
+    search: Search<'_>,
+    before: Option<(i64, i64)>,
+    limit: i64,
+) -> Result<Vec<Event>, DbError> {
+    // nothing has the position 0, so that what happened at the very end is behind the part asked for
+    let end = search.to.map_or((i64::MAX, 0), |to| (to.as_microsecond(), 0));
+    let (at, position) = before.map_or(end, |before| before.min(end));
+    let rows = sqlx::query(search.statement())
+        .bind(at)
+        .bind(position)
+        .bind(search.from.map_or(i64::MIN, Timestamp::as_microsecond))
+        .bind(search.subject.unwrap_or_default())
+        .bind(search.actor.unwrap_or_default())
+        .bind(search.kind.unwrap_or_default())
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
 /// A batch of events under one MAC that chains it to the batch before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seal {
@@ -158,6 +226,36 @@ pub async fn seals_after(conn: &mut Conn, position: i64, limit: i64) -> Result<V
     .fetch_all(conn)
     .await?;
     rows.iter().map(read_seal).collect()
+}
+
+/// Seals that reach to a position or lie behind it, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn seals_from(conn: &mut Conn, position: i64, limit: i64) -> Result<Vec<Seal>, DbError> {
+    let rows = sqlx::query(
+        "SELECT first_position, last_position, mac FROM seal WHERE last_position >= $1 ORDER BY last_position LIMIT $2",
+    )
+    .bind(position)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read_seal).collect()
+}
+
+/// The seal before a position.
+///
+/// # Errors
+/// When the database fails.
+pub async fn seal_before(conn: &mut Conn, position: i64) -> Result<Option<Seal>, DbError> {
+    let row = sqlx::query(
+        "SELECT first_position, last_position, mac FROM seal WHERE last_position < $1
+         ORDER BY last_position DESC LIMIT 1",
+    )
+    .bind(position)
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(read_seal).transpose()
 }
 
 /// Writes a seal.

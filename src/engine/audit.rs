@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::db::events::{self, Seal};
 use crate::db::{Db, DbError};
@@ -10,7 +11,7 @@ use crate::engine::sequencer::{AuditKey, Head, chain, digest};
 use crate::model::event::Event;
 
 /// What is wrong with the chain, first found first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
     /// An event is not as it was sealed.
@@ -74,7 +75,7 @@ impl fmt::Display for Fault {
 }
 
 /// What verifying found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report {
     /// How many sealed events were read.
     pub events: i64,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::db::{Conn, Db, DbError, Stamp, events};
 use crate::engine::installation_brand;
@@ -23,7 +24,7 @@ pub enum Form {
 }
 
 /// A row that was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RowReject {
     /// Its line in the file, from 1.
     pub line: u64,
@@ -32,7 +33,7 @@ pub struct RowReject {
 }
 
 /// What a load did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LoadReport {
     /// Rows taken.
     pub loaded: u64,
@@ -114,18 +115,46 @@ pub async fn load<R: Rows>(
         write(db, stamp, taker, &batch, &mut report).await?;
     }
     let mut tx = db.begin().await?;
+    tell(&mut tx, stamp, rows.kind(), &report).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(report)
+}
+
+/// Takes one row by itself, with the event of a load of one. Says why not, where it is not the database's fault.
+///
+/// # Errors
+/// When the database fails.
+pub async fn load_one<R: Rows>(
+    db: &Db,
+    stamp: Stamp<'_>,
+    rows: R,
+    taker: &impl Taker<R>,
+    json: &[u8],
+) -> Result<Result<(), String>, DbError> {
+    let record = match parse(rows, json) {
+        Ok(record) => record,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let mut tx = db.begin().await?;
+    if let Some(reason) = taker.take(&mut tx, stamp, &record).await? {
+        return Ok(Err(reason));
+    }
+    tell(&mut tx, stamp, rows.kind(), &LoadReport { loaded: 1, ..LoadReport::default() }).await?;
+    tx.commit().await?;
+    Ok(Ok(()))
+}
+
+async fn tell(conn: &mut Conn, stamp: Stamp<'_>, kind: &str, report: &LoadReport) -> Result<(), DbError> {
     let brand = installation_brand();
     let event = NewEvent {
         kind: EventType::ReferenceLoaded,
-        subject: rows.kind(),
+        subject: kind,
         brand: &brand,
         tin_uid: None,
         actor: stamp.actor,
-        payload: json!({ "kind": rows.kind(), "loaded": report.loaded, "rejected": report.rejected }),
+        payload: json!({ "kind": kind, "loaded": report.loaded, "rejected": report.rejected }),
     };
-    events::append(&mut tx, stamp, event).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(report)
+    events::append(conn, stamp, event).await
 }
 
 async fn write<R: Rows>(

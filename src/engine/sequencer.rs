@@ -18,7 +18,7 @@ use crate::db::events::{self, Seal};
 use crate::db::{Db, DbError, Stamp, leases};
 use crate::model::event::Event;
 use crate::model::ids::IdError;
-use crate::outside::objects::{ObjectKey, Objects};
+use crate::outside::objects::{ObjectError, ObjectKey, Objects};
 
 /// The key of the chain: 32 bytes that are never stored beside the events.
 #[derive(Clone)]
@@ -163,6 +163,16 @@ impl Sequencer {
 /// Never for this constant name.
 pub fn head_key() -> Result<ObjectKey, IdError> {
     ObjectKey::audit("head.json")
+}
+
+/// The head as it is kept outside the database. `None`: there is none, or what is there is none.
+///
+/// # Errors
+/// When the store can't be read.
+pub async fn kept_head(objects: &dyn Objects) -> Result<Option<Head>, ObjectError> {
+    let Ok(key) = head_key() else { return Ok(None) };
+    let bytes = objects.get_bytes(&key, 4096).await?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// The digest of an event at its position: SHA-256 over its fields as a JSON array, in hexadecimal.

@@ -12,8 +12,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problems::{Code, title};
-use crate::access::AuthError;
+use crate::access::{AuthError, ManageError};
 use crate::db::DbError;
+use crate::engine::bulk::LoadError;
 use crate::intake::receive::ReceiveError;
 use crate::intake::review::ReviewError;
 use crate::intake::submit::SubmitError;
@@ -85,6 +86,12 @@ impl Problem {
     /// The request can't be read.
     pub fn bad(detail: impl Into<String>) -> Self {
         Self::of(Code::BadRequest, detail)
+    }
+
+    /// A load ended before its end. That its rows can be loaded again is what makes it harmless.
+    fn broken_off(code: Code) -> Self {
+        let detail = "the load broke off by an error of ours; rows may have been loaded, send the file again";
+        Self::of(code, detail).retry_after(Duration::from_secs(5))
     }
 
     /// Something of ours is away: the request can be repeated.
@@ -212,6 +219,39 @@ impl From<ReviewError> for Problem {
                 Self::of(Code::VersionConflict, "it has changed meanwhile; look at it again")
             }
             ReviewError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let said = error.to_string();
+        match error {
+            ManageError::Missing(_) => Self::of(Code::NotFound, said),
+            ManageError::Conflict { .. } => Self::of(Code::VersionConflict, said),
+            ManageError::Beyond(_) => Self::of(Code::Forbidden, said),
+            ManageError::Invalid(_) => Self::of(Code::Unprocessable, said),
+            ManageError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        match error {
+            // the reader's own sentence could quote the file
+            LoadError::Csv(_) => {
+                Self::of(Code::Unprocessable, "the CSV can't be read: its first line must hold the field names")
+            }
+            LoadError::Read(source) => {
+                tracing::error!(error = %source, "a spooled load could not be read");
+                Self::broken_off(Code::Unavailable)
+            }
+            LoadError::Db(error) => {
+                let passing = error.is_passing();
+                tracing::error!(error = %error, "a load broke off");
+                Self::broken_off(if passing { Code::Unavailable } else { Code::Internal })
+            }
         }
     }
 }

@@ -42,6 +42,7 @@ struct Inner {
     uploads: Arc<Semaphore>,
     uploads_per_caller: usize,
     streams_per_caller: usize,
+    verifying: Arc<Semaphore>,
     open: Counts,
 }
 
@@ -81,6 +82,7 @@ impl Use {
             uploads: Arc::new(Semaphore::new(plan.limits.uploads_per_node)),
             uploads_per_caller: plan.limits.uploads_per_caller,
             streams_per_caller: plan.limits.streams_per_caller,
+            verifying: Arc::new(Semaphore::new(1)),
             open: Counts::default(),
             clock,
         }))
@@ -138,6 +140,17 @@ impl Use {
         self.count(format!("stream {caller}"), self.0.streams_per_caller).ok_or_else(|| {
             let detail = format!("{} streams of this caller are open", self.0.streams_per_caller);
             Problem::of(Code::TooManyRequests, detail).retry_after(Duration::from_secs(10))
+        })
+    }
+
+    /// The audit log is about to be verified, which reads all of it: one at a time.
+    ///
+    /// # Errors
+    /// When it is being verified.
+    pub fn verification(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.0.verifying.clone().try_acquire_owned().map_err(|_| {
+            let busy = Problem::of(Code::Busy, "this node is verifying the audit log already");
+            busy.retry_after(Duration::from_secs(30))
         })
     }
 

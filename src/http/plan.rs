@@ -23,6 +23,8 @@ pub struct Limits {
     pub header_timeout_s: u64,
     /// Seconds that a request without a file may take.
     pub request_timeout_s: u64,
+    /// Bytes of a file of reference data, users or entitlements.
+    pub load_bytes: u64,
     /// Parts of a multipart body.
     pub multipart_parts: usize,
     /// Bytes of a part that is no file.
@@ -99,7 +101,11 @@ impl DoorsPlan {
     fn check(&self) -> Result<(), PlanError> {
         let limits = &self.limits;
         let figures = [limits.json_bytes, limits.headers, limits.multipart_parts, limits.uploads_per_node];
-        if figures.contains(&0) || limits.uploads_per_caller == 0 || limits.streams_per_caller == 0 {
+        if figures.contains(&0)
+            || limits.load_bytes == 0
+            || limits.uploads_per_caller == 0
+            || limits.streams_per_caller == 0
+        {
             return Err(PlanError::Unusable("[limits] every figure must be at least 1".into()));
         }
         // the server's own floor

@@ -109,7 +109,7 @@ problems! {
     UploadPending = "upload_pending", SERVICE_UNAVAILABLE, "All bytes are there; the document is made shortly. Ask again as Retry-After says.";
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "The caller's rate limit is reached; wait as Retry-After says.";
     TooManyUploads = "too_many_uploads", TOO_MANY_REQUESTS, "The caller has as many uploads under way as it may; wait as Retry-After says.";
-    Busy = "busy", SERVICE_UNAVAILABLE, "This node takes no more uploads just now; wait as Retry-After says.";
+    Busy = "busy", SERVICE_UNAVAILABLE, "This node does no more of this at once; wait as Retry-After says.";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Something of ours is away; nothing was taken, send the request again as Retry-After says.";
     Internal = "internal", INTERNAL_SERVER_ERROR, "An error of ours; it is in the log under the request's id.";
 }

@@ -1,5 +1,6 @@
 //! Bulk load of reference data.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use async_trait::async_trait;
@@ -7,12 +8,40 @@ use async_trait::async_trait;
 use crate::db::reference::{self, Upserted};
 use crate::db::{Conn, Db, DbError, Stamp};
 use crate::engine::bulk::{self, Rows, Taker};
+use crate::model::access::Mode;
 use crate::model::case::CaseStatus;
+use crate::model::ids::Brand;
 use crate::model::reference::{CaseRecord, Record, ReferenceKind};
 
 pub use crate::engine::bulk::{Form, LoadError, LoadReport, REJECTS_TOLD, RowReject};
 
-/// Loads a file.
+/// Whose records may be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// Anybody's, as they name their brands: who has the database needs no leave of ours.
+    All,
+    /// Those of the brands served, as a caller of that mode means them (INT-35).
+    Of(&'a [Brand], Mode),
+}
+
+impl Whose<'_> {
+    /// The record as it is to be written: of the brand that is meant.
+    fn meant<'r>(self, record: &'r Record) -> Result<Cow<'r, Record>, &'static str> {
+        let Self::Of(served, mode) = self else { return Ok(Cow::Borrowed(record)) };
+        let Some(named) = record.brand() else {
+            // practices and providers have no twins
+            return match mode {
+                Mode::Live => Ok(Cow::Borrowed(record)),
+                Mode::Test => Err("practices and providers are the same for trials, which can't change them"),
+            };
+        };
+        let meant = named.meant_by(mode, served);
+        let meant = meant.ok_or("brand is none that is served here, or none of the key's mode")?;
+        Ok(if meant == *named { Cow::Borrowed(record) } else { Cow::Owned(record.clone().of_brand(meant)) })
+    }
+}
+
+/// Loads a file, whoever's its records are.
 ///
 /// # Errors
 /// See [`LoadError`]; bad rows are no error.
@@ -23,14 +52,49 @@ pub async fn load<R: Read + Send + 'static>(
     form: Form,
     file: R,
 ) -> Result<LoadReport, LoadError> {
-    bulk::load(db, stamp, kind, &Writer, form, file).await
+    load_of(db, stamp, Whose::All, kind, form, file).await
 }
 
-struct Writer;
+/// Loads a file of records that are these; others are bad rows.
+///
+/// # Errors
+/// See [`LoadError`]; bad rows are no error.
+pub async fn load_of<R: Read + Send + 'static>(
+    db: &Db,
+    stamp: Stamp<'_>,
+    whose: Whose<'_>,
+    kind: ReferenceKind,
+    form: Form,
+    file: R,
+) -> Result<LoadReport, LoadError> {
+    bulk::load(db, stamp, kind, &Writer(whose), form, file).await
+}
+
+/// Writes one record, given as JSON. Says why not, where it is not the database's fault: by fields and rules, without
+/// values.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put(
+    db: &Db,
+    stamp: Stamp<'_>,
+    whose: Whose<'_>,
+    kind: ReferenceKind,
+    json: &[u8],
+) -> Result<Result<(), String>, DbError> {
+    bulk::load_one(db, stamp, kind, &Writer(whose), json).await
+}
+
+struct Writer<'a>(Whose<'a>);
 
 #[async_trait]
-impl Taker<ReferenceKind> for Writer {
+impl Taker<ReferenceKind> for Writer<'_> {
     async fn take(&self, conn: &mut Conn, stamp: Stamp<'_>, record: &Record) -> Result<Option<String>, DbError> {
+        let record = match self.0.meant(record) {
+            Ok(record) => record,
+            Err(why) => return Ok(Some(why.to_owned())),
+        };
+        let record = record.as_ref();
         if let Record::Case(case, status) = record {
             let opens = case.kind == crate::model::case::CaseKind::Reconsideration && !status.is_final();
             if opens && reference::other_open_reconsideration(conn, case).await? {

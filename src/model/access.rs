@@ -40,6 +40,14 @@ impl Brand {
         };
         name.parse().unwrap_or_else(|_| self.clone())
     }
+
+    /// Which brand a caller of that mode means by this name: a live one that is served, as it is named; for trials
+    /// its twin, named by its own name or by that of the brand. `None`: none that is for this caller.
+    pub fn meant_by(&self, mode: Mode, served: &[Self]) -> Option<Self> {
+        let twin = self.in_mode(mode);
+        let ours = served.contains(&self.in_mode(Mode::Live));
+        (ours && (*self == twin || self.mode() == Mode::Live)).then_some(twin)
+    }
 }
 
 codes! {
@@ -454,7 +462,10 @@ const fn seen(yes: bool) -> Answer {
 
 fn may_at_all(who: &Principal, action: Action) -> Answer {
     match who {
-        Principal::Service { mode: Mode::Test, .. } if !action.is_for_trials() => {
+        // also for whom a key for trials speaks: users and their rights have no twins
+        Principal::Service { mode: Mode::Test, .. } | Principal::User { mode: Mode::Test, .. }
+            if !action.is_for_trials() =>
+        {
             Answer::Forbidden { needs: Needs::LiveKey }
         }
         Principal::Service { scopes, .. } => match action.scope() {

@@ -186,6 +186,11 @@ fn ops_13_rights_for_a_tin_are_changed_by_its_manager_and_by_whom_the_payer_trus
         ("a key for all", service(&access, TinSet::All, Mode::Live), Answer::Yes),
         ("a key for another", service(&access, tins(&[2]), Mode::Live), Answer::Hidden),
         ("an administrator", staff(&[Administrator]), Answer::Yes),
+        (
+            "its manager, by a key for trials",
+            user(&[(1, rights(&[], true))], Mode::Test),
+            Answer::Forbidden { needs: Needs::LiveKey },
+        ),
     ] {
         assert_eq!(may(&who, Action::ManageEntitlements, &Target::Tin(&tin(1))), expected, "{what}");
     }
@@ -239,5 +244,22 @@ fn ops_17_the_mailroom_is_for_who_may_see_what_anybody_sent() {
         (service(&[Scope::ReadAny], TinSet::All, Mode::Live), Answer::Forbidden { needs: Needs::Scope(Scope::Match) }),
     ] {
         assert_eq!(may(&who, action, &Target::Mailroom), expected, "{who:?}");
+    }
+}
+
+#[test]
+fn int_35_a_brand_is_meant_as_the_callers_mode_has_it() {
+    let served: Vec<Brand> = ["meridian", "other"].map(|name| name.parse().unwrap()).into();
+    let rows = [
+        ("meridian", Mode::Live, Some("meridian")),
+        ("meridian", Mode::Test, Some("meridian.test")),
+        ("other.test", Mode::Test, Some("other.test")),
+        ("other.test", Mode::Live, None),
+        ("nowhere", Mode::Live, None),
+        ("nowhere.test", Mode::Test, None),
+    ];
+    for (named, mode, meant) in rows {
+        let brand: Brand = named.parse().unwrap();
+        assert_eq!(brand.meant_by(mode, &served).as_ref().map(Brand::as_str), meant, "{named} {mode}");
     }
 }

@@ -56,6 +56,8 @@ pub enum EventType {
     UserRolesChanged,
     /// A user's rights for a TIN changed (OPS-13).
     EntitlementChanged,
+    /// Somebody searched, exported or verified the audit log (OPS-14).
+    AuditRead,
 }
 
 impl fmt::Display for EventType {
@@ -81,6 +83,7 @@ impl fmt::Display for EventType {
             Self::UserChanged => f.write_str("user.changed"),
             Self::UserRolesChanged => f.write_str("user.roles_changed"),
             Self::EntitlementChanged => f.write_str("entitlement.changed"),
+            Self::AuditRead => f.write_str("audit.read"),
         }
     }
 }
@@ -105,6 +108,7 @@ impl FromStr for EventType {
             "user.changed" => Self::UserChanged,
             "user.roles_changed" => Self::UserRolesChanged,
             "entitlement.changed" => Self::EntitlementChanged,
+            "audit.read" => Self::AuditRead,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
@@ -186,6 +190,7 @@ mod tests {
             EventType::UserChanged,
             EventType::UserRolesChanged,
             EventType::EntitlementChanged,
+            EventType::AuditRead,
         ];
         all.extend(DocumentState::ALL.iter().map(|s| EventType::Document(*s)));
         all.extend(Access::ALL.iter().map(|access| EventType::Disclosed(*access)));

@@ -25,6 +25,13 @@ codes! {
     }
 }
 
+impl ReferenceKind {
+    /// Whether each record belongs to a brand; practices and providers belong to none.
+    pub const fn has_brand(self) -> bool {
+        matches!(self, Self::Members | Self::Claims | Self::Cases)
+    }
+}
+
 codes! {
     /// Whether a case holds behavioral or substance-use records, as text: CSV has no other.
     pub enum Sensitive {
@@ -130,6 +137,27 @@ pub enum Record {
 }
 
 impl Record {
+    /// The brand it belongs to; practices and providers belong to none.
+    pub const fn brand(&self) -> Option<&Brand> {
+        match self {
+            Self::Tin(_) | Self::Provider(_) => None,
+            Self::Member(record) => Some(&record.brand),
+            Self::Claim(record) => Some(&record.brand),
+            Self::Case(record, _) => Some(&record.brand),
+        }
+    }
+
+    /// The same of another brand; one without a brand stays as it is.
+    #[must_use]
+    pub fn of_brand(self, brand: Brand) -> Self {
+        match self {
+            Self::Tin(_) | Self::Provider(_) => self,
+            Self::Member(record) => Self::Member(MemberRecord { brand, ..record }),
+            Self::Claim(record) => Self::Claim(ClaimRecord { brand, ..record }),
+            Self::Case(record, status) => Self::Case(CaseRecord { brand, ..record }, status),
+        }
+    }
+
     /// Checks what one record says about itself.
     ///
     /// # Errors

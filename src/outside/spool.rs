@@ -162,6 +162,11 @@ impl Scratch {
         self.size_bytes
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Ends the writing: the file's path and hash, for as long as this lives.
     ///
     /// # Errors

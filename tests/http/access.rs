@@ -25,6 +25,18 @@ fn every_route_has_a_rule_and_every_rule_its_route() {
     assert_eq!(routed, ruled);
 }
 
+#[test]
+fn every_action_is_some_routes() {
+    let action = |rule: &Rule| match rule {
+        Rule::For(action) => Some(*action),
+        Rule::Metrics => Some(Action::ReadMetrics),
+        Rule::Open => None,
+    };
+    let used: Vec<Action> = RULES.iter().filter_map(|(_, _, rule)| action(rule)).collect();
+    let unused: Vec<_> = Action::ALL.iter().filter(|action| !used.contains(action)).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+}
+
 /// One row per rule: which single scopes and which single roles open it, and whether users do.
 fn matrix() -> String {
     let key: lettercase::model::ids::KeyId = "018f2f6e-7b1a-7c3d-8e4f-5a6b7c8d9e0f".parse().unwrap();

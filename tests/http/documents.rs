@@ -114,7 +114,19 @@ on_both! {
             (ids, page["next"].as_str().map(ToOwned::to_owned))
         };
         assert_eq!(list("").await, (opened.clone(), None));
-        assert_eq!(list("sender_reference=run%201").await.0, [opened[2].clone(), opened[5].clone()]);
+        let search = async |body: &str| {
+            let (status, text) = server.post("/v1/submissions/search", body.to_owned()).await;
+            assert_eq!(status, 200, "{text}");
+            let found = json(&text)["submissions"].as_array().unwrap().clone();
+            found.iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(search("{}").await, opened);
+        assert_eq!(search(r#"{"sender_reference":"run 1"}"#).await, [opened[2].clone(), opened[5].clone()]);
+        let about = server.open(r#"{"kind":"appeal","said":{"tin":"001234567"}}"#).await.to_string();
+        assert_eq!(search(r#"{"tin":"00-1234567"}"#).await, [about.as_str()]);
+        assert_eq!(search(r#"{"tin":"001234567","sender_reference":"run 1"}"#).await, [] as [String; 0]);
+        assert_eq!(server.client.delete(server.url(&format!("/v1/submissions/{about}"))).send().await.unwrap().status(), 204);
+        opened.insert(0, about);
         let (mut seen, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let (ids, next) = list(&format!("limit=3{}", cursor.map(|c| format!("&cursor={c}")).unwrap_or_default())).await;
@@ -122,7 +134,7 @@ on_both! {
             match next { Some(next) => cursor = Some(next), None => break }
         }
         assert_eq!(seen, opened);
-        for (query, code) in [("limit=0", "bad_request"), ("limit=501", "bad_request"), ("limit=x", "bad_request"), ("cursor=zz", "bad_cursor"), ("nonsense=1", "bad_request"), ("tin=12", "bad_request")] {
+        for (query, code) in [("limit=0", "bad_request"), ("limit=501", "bad_request"), ("limit=x", "bad_request"), ("cursor=zz", "bad_cursor"), ("nonsense=1", "bad_request"), ("tin=001234567", "bad_request"), ("sender_reference=x", "bad_request")] {
             let (status, text) = server.get(&format!("/v1/submissions?{query}")).await;
             assert_eq!((status, json(&text)["code"].as_str()), (400, Some(code)), "{query}");
         }

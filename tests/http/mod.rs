@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod access;
+mod administration;
+mod auditing;
 mod documents;
 mod guide;
 mod mailroom;

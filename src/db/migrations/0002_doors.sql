@@ -237,7 +237,8 @@ SELECT id, CASE WHEN state = 'held' THEN 'held' ELSE 'match' END, brand, 'live',
        received_at + 86400000000
 FROM document WHERE state IN ('needs_review', 'unmatched', 'held');
 
-CREATE INDEX event_by_type ON event (type, position);
-CREATE INDEX event_by_actor ON event (actor, position);
+-- the audit log is searched in the order of time
+CREATE INDEX event_by_type ON event (type, at, position);
+CREATE INDEX event_by_actor ON event (actor, at, position);
 CREATE INDEX event_by_at ON event (at, position);
 CREATE INDEX work_dead ON work (created_at, subject, stage) WHERE state = 'dead';

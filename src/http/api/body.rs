@@ -13,14 +13,34 @@ use crate::http::problems::Code;
 /// # Errors
 /// 413 when it is too large, 415 when it says that it is no JSON, 400 when it is not of the form wanted.
 pub async fn json<T: DeserializeOwned>(api: &Api, headers: &HeaderMap, body: Body) -> Result<(Vec<u8>, T), Problem> {
+    says_json(headers)?;
+    let bytes = small(api, body).await?;
+    let value = parse(&bytes)?;
+    Ok((bytes, value))
+}
+
+/// Reads a JSON body, if there is one.
+///
+/// # Errors
+/// As for [`json`].
+pub async fn json_or_none<T: DeserializeOwned>(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Option<T>, Problem> {
+    says_json(headers)?;
+    let bytes = small(api, body).await?;
+    if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Some) }
+}
+
+/// Refuses a body that says that it is something else.
+fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
     let told = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
     let essence = told.as_deref().and_then(|told| told.split(';').next()).map(str::trim);
     if essence.is_some_and(|essence| essence != "application/json" && !essence.ends_with("+json")) {
         return Err(Problem::of(Code::UnsupportedMediaType, "the body must be application/json"));
     }
-    let bytes = small(api, body).await?;
-    let value = parse(&bytes)?;
-    Ok((bytes, value))
+    Ok(())
 }
 
 /// Reads a body that holds no file.

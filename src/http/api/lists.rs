@@ -2,16 +2,18 @@
 //! points, so a page costs the same however much there is.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Api;
 use super::submissions::record_of;
+use super::{Api, body};
 use crate::access::Caller;
 use crate::db::submissions::{self, Filter, Submission};
 use crate::http::errors::Problem;
@@ -97,13 +99,6 @@ pub(super) fn bad_cursor() -> Problem {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SubmissionsQuery {
-    /// Those of this practice; without it, those that the caller sent.
-    #[serde(default)]
-    #[param(value_type = Option<String>)]
-    tin: Option<Tin>,
-    /// Those that the caller sent under this reference of its own (INT-36).
-    #[serde(default)]
-    sender_reference: Option<String>,
     /// The one of this reference number.
     #[serde(default)]
     #[param(value_type = Option<String>)]
@@ -114,6 +109,26 @@ pub struct SubmissionsQuery {
     /// Entries of a page.
     #[serde(default)]
     #[param(minimum = 1, maximum = 500)]
+    limit: Option<i64>,
+}
+
+/// Which submissions. A TIN can be a person's number, and a sender's reference may name a patient: they come in a body,
+/// not in a URL.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmissionSearch {
+    /// Those of this practice; without it, those that the caller sent.
+    #[serde(default)]
+    tin: Option<Tin>,
+    /// Those that the caller sent under this reference of its own (INT-36).
+    #[serde(default)]
+    sender_reference: Option<String>,
+    /// Where the page before ended.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Entries of a page.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 500)]
     limit: Option<i64>,
 }
 
@@ -166,35 +181,57 @@ pub async fn submissions(
     caller: Caller,
     query: Result<Query<SubmissionsQuery>, QueryRejection>,
 ) -> Result<Json<Submissions>, Problem> {
-    let Query(query) = query?;
-    let limit = page_of(&api, query.limit)?;
-    let before = query.cursor.as_deref().map(read_cursor).transpose()?;
-    if query.sender_reference.as_ref().is_some_and(|reference| reference.chars().any(char::is_control)) {
+    let Query(SubmissionsQuery { reference, cursor, limit }) = query?;
+    let Some(reference) = reference else {
+        return found(&api, &caller, SubmissionSearch { cursor, limit, ..SubmissionSearch::default() }).await;
+    };
+    let mut conn = api.intake.db.read().await?;
+    let found = match submissions::by_reference(&mut conn, &reference).await? {
+        Some(id) => submissions::get(&mut conn, &id).await?,
+        None => None,
+    };
+    let lines = found.into_iter().filter(|one| sees(&caller.principal, one)).map(SubmissionLine::of).collect();
+    Ok(Json(Submissions { submissions: lines, next: None }))
+}
+
+/// Look for submissions by TIN or by the sender's own reference, newest first.
+#[utoipa::path(post, path = "/v1/submissions/search", tag = "submissions", request_body = SubmissionSearch,
+    responses((status = 200, body = Submissions)))]
+pub async fn search(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Submissions>, Problem> {
+    let (_, search) = body::json::<SubmissionSearch>(&api, &headers, body).await?;
+    found(&api, &caller, search).await
+}
+
+async fn found(api: &Api, caller: &Caller, search: SubmissionSearch) -> Result<Json<Submissions>, Problem> {
+    let limit = page_of(api, search.limit)?;
+    let before = search.cursor.as_deref().map(read_cursor).transpose()?;
+    if search.sender_reference.as_ref().is_some_and(|reference| reference.chars().any(char::is_control)) {
         return Err(Problem::bad("sender_reference may hold no control characters"));
     }
     let owner = caller.principal.actor();
     let mut conn = api.intake.db.read().await?;
-    let filter = match (&query.reference, &query.sender_reference, &query.tin) {
-        (Some(reference), _, _) => {
-            let found = submissions::by_reference(&mut conn, reference).await?;
-            let found = match found {
-                Some(id) => submissions::get(&mut conn, &id).await?,
-                None => None,
-            };
-            let lines = found.into_iter().filter(|one| sees(&caller.principal, one)).map(SubmissionLine::of).collect();
-            return Ok(Json(Submissions { submissions: lines, next: None }));
-        }
-        (None, Some(reference), _) => Filter::SenderReference(&owner, reference),
-        (None, None, Some(tin)) => Filter::Tin(tin),
-        (None, None, None) if matches!(caller.principal, Principal::Staff { .. }) => Filter::All,
-        (None, None, None) => Filter::Owner(&owner),
+    let filter = match (&search.sender_reference, &search.tin) {
+        (Some(reference), _) => Filter::SenderReference(&owner, reference),
+        (None, Some(tin)) => Filter::Tin(tin),
+        (None, None) if matches!(caller.principal, Principal::Staff { .. }) => Filter::All,
+        (None, None) => Filter::Owner(&owner),
     };
     let mut page =
         submissions::list(&mut conn, filter, before.as_ref().map(|(at, id)| (*at, id.as_str())), limit + 1).await?;
     let more = page.len() as i64 > limit;
     page.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next = page.last().filter(|_| more).map(|last| cursor(last.created_at.as_microsecond(), last.id.as_str()));
-    let lines = page.into_iter().filter(|one| sees(&caller.principal, one)).map(SubmissionLine::of).collect();
+    let lines = page
+        .into_iter()
+        .filter(|one| search.tin.is_none() || one.tin == search.tin)
+        .filter(|one| sees(&caller.principal, one))
+        .map(SubmissionLine::of)
+        .collect();
     Ok(Json(Submissions { submissions: lines, next }))
 }
 

@@ -1,5 +1,6 @@
 //! The API: its routes, who may use each, and what they work with.
 
+pub mod audit;
 pub mod body;
 pub mod cases;
 pub mod dead_letters;
@@ -8,16 +9,20 @@ pub mod documents;
 pub mod files;
 pub mod held;
 pub mod intake;
+pub mod keys;
 pub mod lists;
+mod load;
 pub mod mailroom;
 pub mod openapi;
 mod page;
 pub mod progress;
 pub mod queue;
 pub mod reconciliation;
+pub mod reference;
 pub mod status;
 pub mod submissions;
 pub mod tus;
+pub mod users;
 mod versions;
 pub mod view;
 
@@ -38,6 +43,7 @@ use super::plan::DoorsPlan;
 use super::problems::Code;
 use crate::access::Access;
 use crate::engine::Engine;
+use crate::engine::sequencer::AuditKey;
 use crate::intake::Intake;
 use crate::model::access::{Action, Mode};
 use crate::model::ids::Brand;
@@ -51,6 +57,8 @@ pub struct Api {
     pub engine: Engine,
     /// Who callers are.
     pub access: Access,
+    /// The key of the audit chain, to verify it.
+    pub audit_key: AuditKey,
     /// The brands served; the first is that of submissions that name none.
     pub brands: Arc<[Brand]>,
     /// How much, how often.
@@ -73,10 +81,7 @@ impl Api {
     pub(super) fn brand(&self, named: Option<&Brand>, mode: Mode) -> Result<Brand, Problem> {
         let unknown = || Problem::of(Code::UnknownBrand, "the brand named is not one that this installation serves");
         let brand = named.or(self.brands.first()).ok_or_else(unknown)?;
-        let twin = brand.in_mode(mode);
-        // a caller of the other mode names the brand by its own name or by the twin's of its own mode
-        let served = self.brands.contains(&brand.in_mode(Mode::Live)) && (*brand == twin || brand.mode() == Mode::Live);
-        if served { Ok(twin) } else { Err(unknown()) }
+        brand.meant_by(mode, &self.brands).ok_or_else(unknown)
     }
 }
 
@@ -91,6 +96,7 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/me", Rule::For(Action::ReadSelf)),
     ("POST", "/v1/submissions", Rule::For(Action::CreateSubmission)),
     ("GET", "/v1/submissions", Rule::For(Action::ReadSubmission)),
+    ("POST", "/v1/submissions/search", Rule::For(Action::ReadSubmission)),
     ("GET", "/v1/submissions/{id}", Rule::For(Action::ReadSubmission)),
     ("DELETE", "/v1/submissions/{id}", Rule::For(Action::EditSubmission)),
     ("POST", "/v1/submissions/{id}/files", Rule::For(Action::EditSubmission)),
@@ -135,6 +141,28 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/mailroom/batches/{id}", Rule::For(Action::ReadMailroom)),
     ("GET", "/v1/mailroom/problems", Rule::For(Action::ReadMailroom)),
     ("GET", "/v1/mailroom/returns", Rule::For(Action::ReadMailroom)),
+    // administration
+    ("POST", "/v1/keys", Rule::For(Action::ManageKeys)),
+    ("GET", "/v1/keys", Rule::For(Action::ManageKeys)),
+    ("GET", "/v1/keys/{id}", Rule::For(Action::ManageKeys)),
+    ("POST", "/v1/keys/{id}/rotate", Rule::For(Action::ManageKeys)),
+    ("POST", "/v1/keys/{id}/revoke", Rule::For(Action::ManageKeys)),
+    ("POST", "/v1/users", Rule::For(Action::ManageUsers)),
+    ("GET", "/v1/users", Rule::For(Action::ManageUsers)),
+    ("POST", "/v1/users/search", Rule::For(Action::ManageUsers)),
+    ("POST", "/v1/users/load", Rule::For(Action::ManageUsers)),
+    ("GET", "/v1/users/{id}", Rule::For(Action::ManageUsers)),
+    ("PUT", "/v1/users/{id}/roles", Rule::For(Action::ManageUsers)),
+    ("PUT", "/v1/users/{id}/disabled", Rule::For(Action::ManageUsers)),
+    ("GET", "/v1/users/{id}/entitlements", Rule::For(Action::ManageEntitlements)),
+    ("POST", "/v1/users/{id}/entitlements/set", Rule::For(Action::ManageEntitlements)),
+    ("POST", "/v1/users/{id}/entitlements/remove", Rule::For(Action::ManageEntitlements)),
+    ("POST", "/v1/entitlements/search", Rule::For(Action::ManageEntitlements)),
+    ("POST", "/v1/reference/{kind}/load", Rule::For(Action::WriteReference)),
+    ("PUT", "/v1/reference/{kind}", Rule::For(Action::WriteReference)),
+    ("POST", "/v1/audit/search", Rule::For(Action::ReadAudit)),
+    ("GET", "/v1/audit/export", Rule::For(Action::ReadAudit)),
+    ("GET", "/v1/audit/verify", Rule::For(Action::ReadAudit)),
 ];
 
 /// All routes with their description.
@@ -147,6 +175,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(openapi::page))
         .routes(routes!(status::me))
         .routes(routes!(submissions::open, lists::submissions))
+        .routes(routes!(lists::search))
         .routes(routes!(submissions::status, submissions::withdraw))
         .routes(routes!(files::multipart))
         .routes(routes!(files::raw, files::withdraw))
@@ -184,6 +213,26 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(mailroom::batch))
         .routes(routes!(mailroom::problems))
         .routes(routes!(mailroom::returns))
+        // administration
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::look))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(users::put, users::list))
+        .routes(routes!(users::search))
+        .routes(routes!(users::bulk))
+        .routes(routes!(users::look))
+        .routes(routes!(users::roles))
+        .routes(routes!(users::disabled))
+        .routes(routes!(users::entitlements))
+        .routes(routes!(users::grant))
+        .routes(routes!(users::remove))
+        .routes(routes!(users::of_tin))
+        .routes(routes!(reference::bulk))
+        .routes(routes!(reference::put))
+        .routes(routes!(audit::search))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::verify))
 }
 
 /// The routes behind their guard.
