@@ -119,6 +119,7 @@ have_clamav() { command -v clamd >/dev/null || [ -x .tools/bin/clamd ]; }
 have_postgres() { scripts/tools-postgres.sh --check; }
 have_moto() { [ -x .tools/venv/bin/moto_server ]; }
 have_tus() { scripts/tools-tus.sh --check; }
+have_schemathesis() { ls .tools/schemathesis/schemathesis-*.installed >/dev/null 2>&1; }
 have_numpy() { [ -d "$(echo .tools/venv/lib/python3*/site-packages/numpy)" ]; }
 
 component() { # CHECK WHAT SCRIPT [ARGUMENT...]
@@ -143,6 +144,7 @@ else
     component have_postgres "PostgreSQL" scripts/tools-postgres.sh
     component have_moto "object-store mock" scripts/tools-moto.sh
     component have_tus "client of resumable uploads" scripts/tools-tus.sh
+    component have_schemathesis "schemathesis (sends what the API describes)" scripts/tools-schemathesis.sh
     component have_numpy "numpy (calendar oracle)" scripts/tools-numpy.sh
 fi
 

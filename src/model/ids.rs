@@ -55,15 +55,32 @@ macro_rules! text_id {
 
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                utoipa::openapi::ObjectBuilder::new()
-                    .schema_type(utoipa::openapi::schema::Type::String)
-                    .description(Some($kind))
-                    .into()
+                schema_of($kind)
             }
         }
 
         impl utoipa::ToSchema for $name {}
     };
+}
+
+/// How an identifier is described to callers. The parser is the authority: it also takes some spellings that the
+/// pattern leaves out.
+fn schema_of(kind: &str) -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+    use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+    let of = ObjectBuilder::new().schema_type(Type::String).description(Some(kind));
+    let pattern = match kind {
+        "TIN" => "^[0-9]{9}$",
+        "NPI" => "^[0-9]{10}$",
+        "SHA-256" => "^[0-9a-f]{64}$",
+        "reference number" => "^LC-[0-9A-HJKMNP-TV-Z]{10}$",
+        "brand" => "^[a-z0-9-]{1,32}(\\.test)?$",
+        "claim number" | "case number" | "member id" | "attachment control number" => "^[A-Za-z0-9._/#-]{1,64}$",
+        kind if kind.ends_with(" id") => {
+            return of.format(Some(SchemaFormat::Custom("uuid".to_owned()))).into();
+        }
+        _ => return of.into(),
+    };
+    of.pattern(Some(pattern)).into()
 }
 
 /// Adds `Display` and a telling `Debug` to an identifier that is no health data.

@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod auditing;
+mod described;
 mod documents;
 mod guide;
 mod mailroom;

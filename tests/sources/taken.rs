@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use lettercase::db::DbError;
+use lettercase::intake::sources::SourceError;
 use lettercase::intake::sources::Sources;
 use lettercase::model::document::{Channel, DocumentState};
 use lettercase::outside::objects::Place as Store;
@@ -76,11 +78,16 @@ async fn many(place: &Place, sources: [&Sources; 2], world: &World) {
     };
     both().await.0.unwrap();
     world.advance(Duration::from_secs(11));
-    for _ in 0..3 {
+    for _ in 0..5 {
         // the other one's lease has run out, and it does not know
         let (one, other) = both().await;
-        one.unwrap();
-        other.unwrap();
+        for looked in [one, other] {
+            // one of two that take the same file is too late: it looks again, as a node does
+            assert!(
+                matches!(looked, Ok(_) | Err(SourceError::Receive(_) | SourceError::Db(DbError::Stale { .. }))),
+                "{looked:?}"
+            );
+        }
         world.advance(Duration::from_secs(61));
     }
     let documents = accepted(world).await;

@@ -61,6 +61,7 @@ pub struct AuditSearch {
     to: Option<Timestamp>,
     /// Where the page before ended.
     #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]

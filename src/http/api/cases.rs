@@ -130,6 +130,7 @@ pub struct CaseSearch {
     birth_date: Option<Phi<Date>>,
     /// Where the page before ended.
     #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]

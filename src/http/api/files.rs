@@ -34,7 +34,7 @@ const LINGER: Duration = Duration::from_secs(10);
 #[utoipa::path(put, path = "/v1/submissions/{id}/files/{name}", tag = "files",
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file"),
     params(("id" = String, Path, description = "The submission's id"), ("name" = String, Path, description = "The file's name"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request answer the same")),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Makes a repeated request answer the same")),
     responses((status = 201, body = Receipt)))]
 pub async fn raw(
     State(api): State<Api>,
@@ -72,7 +72,7 @@ pub async fn raw(
 #[utoipa::path(post, path = "/v1/submissions/{id}/files", tag = "files",
     request_body(content = FilesForm, content_type = "multipart/form-data"),
     params(("id" = String, Path, description = "The submission's id"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request answer the same")),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Makes a repeated request answer the same")),
     responses((status = 201, body = Vec<Receipt>)))]
 pub async fn multipart(
     State(api): State<Api>,

@@ -34,7 +34,7 @@ pub struct IntakeForm {
 /// broke off can be made again without doing anything twice.
 #[utoipa::path(post, path = "/v1/intake", tag = "submissions",
     request_body(content = IntakeForm, content_type = "multipart/form-data"),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request answer the same")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Makes a repeated request answer the same")),
     responses((status = 202, body = SubmissionView, headers(("Location" = String)))))]
 pub async fn intake(
     State(api): State<Api>,

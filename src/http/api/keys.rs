@@ -158,6 +158,7 @@ pub async fn create(
 pub struct KeysQuery {
     /// Where the page before ended.
     #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]

@@ -105,6 +105,7 @@ pub struct SubmissionsQuery {
     reference: Option<ReferenceNumber>,
     /// Where the page before ended.
     #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]
@@ -125,6 +126,7 @@ pub struct SubmissionSearch {
     sender_reference: Option<String>,
     /// Where the page before ended.
     #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]

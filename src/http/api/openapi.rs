@@ -53,8 +53,8 @@ pub fn described() -> &'static OpenApi {
         let (_, mut api) = routes().split_for_parts();
         for (path, item) in &mut api.paths.paths {
             for (method, operation) in operations(item) {
-                let open = RULES.iter().any(|(m, p, rule)| *m == method && p == path && *rule == Rule::Open);
-                complete(operation, open);
+                let rule = RULES.iter().find(|(m, p, _)| *m == method && p == path).map(|(_, _, rule)| *rule);
+                complete(operation, rule);
             }
         }
         api
@@ -76,7 +76,8 @@ pub fn operations(item: &mut PathItem) -> Vec<(&'static str, &mut Operation)> {
     all.into_iter().filter_map(|(method, operation)| operation.as_mut().map(|operation| (method, operation))).collect()
 }
 
-fn complete(operation: &mut Operation, open: bool) {
+fn complete(operation: &mut Operation, rule: Option<Rule>) {
+    let open = rule == Some(Rule::Open);
     let problem = || Ref::from_response_name("Problem");
     let shared: &[&str] = if open { &["503"] } else { &["400", "401", "403", "404", "429", "500", "503"] };
     for status in shared {
@@ -84,9 +85,13 @@ fn complete(operation: &mut Operation, open: bool) {
     }
     // what a route alone can answer with beside these stands in its description; all of it has this form
     operation.responses.responses.entry("default".to_owned()).or_insert_with(|| problem().into());
-    if !open {
-        operation.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
-    }
+    let bearer = || SecurityRequirement::new("bearer", Vec::<String>::new());
+    operation.security = match rule {
+        Some(Rule::Open) => None,
+        // some addresses need none
+        Some(Rule::Metrics) => Some(vec![SecurityRequirement::default(), bearer()]),
+        _ => Some(vec![bearer()]),
+    };
 }
 
 /// The OpenAPI 3.1 document.

@@ -88,6 +88,9 @@ pub async fn history(
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Json<History>, Problem> {
     let (Path(id), Query(query)) = (path?, query?);
+    if query.after < 0 {
+        return Err(Problem::bad("after must not be under 0"));
+    }
     let id = parse(&id)?;
     let mut conn = api.intake.db.read().await?;
     submission_for(&mut conn, &caller, Action::ReadSubmission, &id).await?;

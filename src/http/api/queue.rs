@@ -60,6 +60,7 @@ pub struct QueueQuery {
     brand: Option<Brand>,
     /// Where the page before ended.
     #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]

@@ -30,6 +30,7 @@ pub struct DayQuery {
     date: Date,
     /// Where the page before ended.
     #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]

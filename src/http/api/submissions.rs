@@ -39,6 +39,7 @@ pub struct OpenRequest {
     pub said: Said,
     /// The sender's own reference: stored, searchable, at most 256 bytes (INT-36).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
     pub sender_reference: Option<String>,
     /// A failed submission whose clean files it takes over (INT-13).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +53,7 @@ const SENDER_REFERENCE_BYTES: usize = 256;
 ///
 /// It takes files until it is submitted. With an `Idempotency-Key` a repeated request answers with the same submission.
 #[utoipa::path(post, path = "/v1/submissions", tag = "submissions", request_body = OpenRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request answer the same")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Makes a repeated request answer the same")),
     responses((status = 201, body = SubmissionView, headers(("Location" = String)))))]
 pub async fn open(
     State(api): State<Api>,

@@ -117,6 +117,7 @@ pub struct UsersQuery {
     staff: Option<bool>,
     /// Where the page before ended.
     #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]
@@ -137,6 +138,7 @@ pub struct UserSearch {
     staff: Option<bool>,
     /// Where the page before ended.
     #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]
@@ -394,6 +396,7 @@ pub struct TinSearch {
     tin: Tin,
     /// Where the page before ended.
     #[serde(default)]
+    #[schema(pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]
