@@ -12,6 +12,10 @@ const LEFT_OUT: &[&str] = &[
     "use_after_free",
 ];
 
+/// Routes left out: a stream has no end; a key would revoke itself; pieces of uploads and bulk files are of media types
+/// that can't be made from a description. Each has tests of its own.
+const NOT_SENT: &str = "/events$|/revoke$|/uploads|/load$";
+
 #[test]
 fn every_answer_is_one_that_the_description_has() {
     block_on(async {
@@ -32,8 +36,7 @@ fn every_answer_is_one_that_the_description_has() {
             .args(["-m", "schemathesis.cli", "run", &format!("{}/openapi.json", site.url())])
             .args(["-H", &format!("Authorization: Bearer {key}"), "--checks", "all"])
             .args(["--exclude-checks", &LEFT_OUT.join(","), "--max-examples", "12", "--seed", "1"])
-            // a stream of events has no end
-            .args(["--exclude-path-regex", "/events$", "--request-timeout", "20", "--no-color"])
+            .args(["--exclude-path-regex", NOT_SENT, "--request-timeout", "20", "--no-color"])
             .current_dir(site.dir.path())
             .env("NO_PROXY", "127.0.0.1")
             .kill_on_drop(true)
@@ -41,7 +44,7 @@ fn every_answer_is_one_that_the_description_has() {
         let done = tokio::time::timeout(crate::crash::site::PATIENCE * 4, run).await.unwrap().unwrap();
         let out = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success(), "{out}\n{}", String::from_utf8_lossy(&done.stderr));
-        assert!(out.contains("Test cases:"), "{out}");
+        assert!(out.contains("Test cases:") && !out.contains("Authentication failed"), "{out}");
         server.terminate().await;
     });
 }

@@ -204,7 +204,10 @@ pub async fn export(
 ) -> Result<Response, Problem> {
     over_all(&caller)?;
     let Query(query) = query?;
-    let (from, to) = (query.from.unwrap_or(1).max(1), query.to.unwrap_or(i64::MAX));
+    let (from, to) = (query.from.unwrap_or(1), query.to.unwrap_or(i64::MAX));
+    if from < 1 || to < 1 {
+        return Err(Problem::bad("from and to are positions: they begin with 1"));
+    }
     if to < from {
         return Err(Problem::bad("to must not lie before from"));
     }

@@ -74,6 +74,10 @@ fn is_too_large(error: &axum::Error) -> bool {
 /// # Errors
 /// What is wrong with it and where, without a value of it: values can be health data.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // a list of a form's values, in their order, would be taken for the form
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::bad("the body must be a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         let known = ["not a ", "missing field", "unknown field", "duplicate field"];
