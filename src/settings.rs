@@ -21,8 +21,14 @@ use crate::outside::scanner::Endpoint;
 const PREFIX: &str = "LETTERCASE_";
 
 /// Names with the prefix that are no settings: they steer the client, or the tests.
-const OTHERS: &[&str] =
-    &["LETTERCASE_SETTINGS", "LETTERCASE_SERVER", "LETTERCASE_KEY", "LETTERCASE_LOG", "LETTERCASE_TEST_POSTGRES"];
+const OTHERS: &[&str] = &[
+    "LETTERCASE_SETTINGS",
+    "LETTERCASE_SERVER",
+    "LETTERCASE_KEY",
+    "LETTERCASE_LOG",
+    "LETTERCASE_TEST_POSTGRES",
+    "LETTERCASE_UPDATE_DOCS",
+];
 
 /// Why the settings can't be used.
 #[derive(Debug, Error)]

@@ -5,6 +5,7 @@
 mod paths;
 mod prose;
 mod rule;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
