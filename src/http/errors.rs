@@ -126,14 +126,30 @@ impl From<PathRejection> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        // serde's sentence quotes a value only where it is none of a field's codes; fields and rules are ours
-        let text = rejection.body_text();
-        let said = ["missing field", "unknown field", "duplicate field", "not a "].iter().find_map(|start| {
-            text.find(start).map(|at| text[at..].split(", expected").next().unwrap_or_default().to_owned())
-        });
-        let what = said.unwrap_or_else(|| "a parameter is not of its form".to_owned());
+        let what = without_values(&rejection.body_text());
+        let what = what.unwrap_or_else(|| "a parameter is not of its form".to_owned());
         Self::bad(format!("the query can't be read: {what}"))
     }
+}
+
+/// What serde says is wrong with a form, if it can be said without anything that was sent: not even the name of a
+/// field that is not ours. What stands at the end of its sentences is ours, what they quote before need not be.
+pub(super) fn without_values(text: &str) -> Option<String> {
+    let unknown = "unknown field `";
+    if text.contains(unknown)
+        && let Some((_, wanted)) = text.rsplit_once("`, expected ")
+    {
+        return Some(format!("unknown field, expected {wanted}"));
+    }
+    for start in ["missing field `", "duplicate field `"] {
+        let at = text.rfind(start);
+        let name = at.and_then(|at| text[at + start.len()..].strip_suffix('`'));
+        if let Some(name) = name.filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) {
+            return Some(format!("{start}{name}`"));
+        }
+    }
+    let rule = text.rfind("not a ").filter(|_| !text.contains(['"', '`']))?;
+    Some(text[rule..].to_owned())
 }
 
 impl From<MultipartRejection> for Problem {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
@@ -36,6 +36,9 @@ pub enum Rule {
 pub const ACT_AS: HeaderName = HeaderName::from_static("lettercase-act-as");
 /// The header under which a request is found in our log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Where proxies say who came to them.
+const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The middleware.
 pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -86,8 +89,24 @@ async fn within(api: &Api, request: Request, next: Next) -> Response {
     }
 }
 
+/// Headers that are there once or not: of two, a proxy before us could have judged the other one.
+const ONCE: &[&str] =
+    &["host", "authorization", "content-type", "if-match", "lettercase-act-as", super::idempotency::HEADER];
+
+/// Refuses a head that could be read in two ways (RFC 9112, section 3.2; RFC 9110, section 5.3).
+fn unambiguous(head: &Parts) -> Result<(), Problem> {
+    if let Some(name) = ONCE.iter().find(|name| head.headers.get_all(**name).iter().nth(1).is_some()) {
+        return Err(Problem::bad(format!("the header {name} may be there once only")));
+    }
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
+        return Err(Problem::bad("a request of HTTP/1.1 must have the header host"));
+    }
+    Ok(())
+}
+
 /// Who calls, if it may at all. `None` where nobody has to say.
 async fn admit(api: &Api, head: &Parts) -> Result<Option<Caller>, Problem> {
+    unambiguous(head)?;
     let Some(path) = head.extensions.get::<MatchedPath>() else { return Ok(None) };
     let method = head.method.as_str();
     let method = if method == "HEAD" && !has_rule("HEAD", path.as_str()) { "GET" } else { method };
@@ -102,7 +121,7 @@ async fn admit(api: &Api, head: &Parts) -> Result<Option<Caller>, Problem> {
         Some(Rule::Metrics) => {
             let open = head.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|peer| {
                 // a proxy's own address tells nothing about who asks
-                forwarded(&head.headers).is_none()
+                !head.headers.contains_key(FORWARDED)
                     && (peer.ip().is_loopback() || api.metrics_from.iter().any(|net| net.contains(&peer.ip())))
             });
             if open && bearer(&head.headers).is_none() {
@@ -155,14 +174,10 @@ fn address(api: &Api, head: &Parts) -> Option<IpAddr> {
     if !trusted(&peer) {
         return Some(peer);
     }
-    // each proxy appends: the last one that is none of ours is who came to us
-    let named = forwarded(&head.headers).unwrap_or_default();
-    let mut hops = named.rsplit(',').map_while(|hop| hop.trim().parse::<IpAddr>().ok());
+    // each proxy appends, to the line or as a new one: the last one that is none of ours is who came to us
+    let lines = head.headers.get_all(FORWARDED).iter().rev().map_while(|line| line.to_str().ok());
+    let mut hops = lines.flat_map(|line| line.rsplit(',')).map_while(|hop| hop.trim().parse::<IpAddr>().ok());
     Some(hops.find(|hop| !trusted(hop)).unwrap_or(peer))
-}
-
-fn forwarded(headers: &HeaderMap) -> Option<&str> {
-    headers.get("x-forwarded-for").and_then(|value| value.to_str().ok())
 }
 
 /// Lets pass what the caller may do to a record; what the caller may not see is answered as if it were not there.

@@ -4,17 +4,19 @@
 mod access;
 mod administration;
 mod auditing;
+mod clients;
 mod described;
 mod documents;
 mod guide;
 mod mailroom;
 mod names;
+mod planted;
 mod problems;
 mod repeated;
 mod trials;
 mod uploads;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use eventsource_stream::Eventsource;
@@ -22,6 +24,8 @@ use futures::StreamExt;
 use lettercase::access::Access;
 use lettercase::app::App;
 use lettercase::db::events;
+use lettercase::http::limits::Use;
+use lettercase::http::plan::DoorsPlan;
 use lettercase::http::server;
 use lettercase::model::case::CaseKind;
 use lettercase::model::document::DocumentState;
@@ -73,9 +77,23 @@ impl Server {
         Self::with(app, self.access.clone(), self.key.clone())
     }
 
+    /// The routes behind doors that are other than the plan's.
+    fn behind(app: &App, change: impl FnOnce(&mut DoorsPlan)) -> Self {
+        let (access, key) = app.access.clone().with_local_key();
+        let mut doors = (*app.doors).clone();
+        change(&mut doors);
+        Self::of(app, access, key, doors)
+    }
+
     fn with(app: &App, access: Access, key: String) -> Self {
+        Self::of(app, access, key, (*app.doors).clone())
+    }
+
+    fn of(app: &App, access: Access, key: String, doors: DoorsPlan) -> Self {
         let mut api = app.api(Some(metrics()));
         api.access = access.clone();
+        api.usage = Use::new(&doors, &app.intake.ctx);
+        api.plan = Arc::new(doors);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let task =

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 use super::Api;
-use crate::http::errors::Problem;
+use crate::http::errors::{Problem, without_values};
 use crate::http::problems::Code;
 
 /// Reads a JSON body, as its bytes and as what they say.
@@ -80,12 +80,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     }
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
-        let known = ["not a ", "missing field", "unknown field", "duplicate field"];
-        let what = if known.iter().any(|start| text.starts_with(start)) {
-            text.split(" at line").next().unwrap_or_default()
-        } else {
-            "it is not the JSON this request wants"
-        };
+        let what = text.rsplit_once(" at line").and_then(|(said, _)| without_values(said));
+        let what = what.unwrap_or_else(|| "it is not the JSON this request wants".to_owned());
         Problem::bad(format!("the body can't be read: {what} (line {}, column {})", error.line(), error.column()))
     })
 }

@@ -1,12 +1,14 @@
 //! Files of a submission: one by one as raw bodies, or several in one multipart.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::multipart::MultipartRejection;
+use axum::extract::multipart::Field;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Multipart, Path, State};
+use axum::extract::{FromRequest, Multipart, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use futures::{Stream, StreamExt};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::Api;
+use super::incoming::Incoming;
 use super::submissions::{parse, refused, submission_for};
 use crate::access::Caller;
 use crate::db::documents::{self, Document};
@@ -24,9 +27,6 @@ use crate::intake::receive::{Arriving, Destination, Receipt, ReceiveError};
 use crate::model::access::Action;
 use crate::model::document::{DocumentState, FileName};
 use crate::model::ids::{DocumentId, SubmissionId};
-
-/// How long the rest of a refused upload is read and thrown away.
-const LINGER: Duration = Duration::from_secs(10);
 
 /// Add a file: the body is the file, the last part of the path is its name.
 ///
@@ -50,14 +50,11 @@ pub async fn raw(
     let mut claim = idempotency::claim(&api, &caller, &headers, &route).await?;
     let _under_way = api.usage.upload(&caller.principal.actor())?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok());
-    let mut chunks = body.into_data_stream();
-    let file = Incoming { submission: &submission, name: &file_name, announced_bytes: announced };
+    let mut chunks = Incoming::of(&headers, body);
+    let file = Arrival { submission: &submission, name: &file_name, announced_bytes: announced };
     let receipt = match take(&api, &caller, claim.as_mut(), file, &mut chunks).await {
         Ok(receipt) => receipt,
-        Err(problem) => {
-            drain(async move { while let Some(Ok(_)) = chunks.next().await {} });
-            return Err(refused(claim, problem).await);
-        }
+        Err(problem) => return Err(refused(claim, problem).await),
     };
     if let Some(claim) = claim {
         claim.finish(StatusCode::CREATED.as_u16()).await?;
@@ -79,22 +76,19 @@ pub async fn multipart(
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    parts: Result<Multipart, MultipartRejection>,
+    parts: Result<Parts, Problem>,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
     let submission = open_to(&api, &caller, &id).await?;
     let route = format!("POST /v1/submissions/{submission}/files");
     let claim = idempotency::claim(&api, &caller, &headers, &route).await?;
     let under_way = api.usage.upload(&caller.principal.actor())?;
-    let mut parts = Parts::new(&api, parts?);
+    let mut parts = parts?;
     let taken = take_all(&api, &caller, claim.as_ref(), &submission, &mut parts).await;
     drop(under_way);
     let receipts = match taken {
         Ok(receipts) => receipts,
-        Err(problem) => {
-            parts.drain();
-            return Err(refused(claim, problem).await);
-        }
+        Err(problem) => return Err(refused(claim, problem).await),
     };
     if let Some(claim) = claim {
         claim.finish(StatusCode::CREATED.as_u16()).await?;
@@ -121,13 +115,20 @@ pub(super) async fn take_all(
 ) -> Result<Vec<Receipt>, Problem> {
     let mut receipts: Vec<Receipt> = Vec::new();
     while let Some(part) = parts.next().await? {
-        let Some(name) = part.file_name().map(ToOwned::to_owned) else { continue };
+        let Some(name) = part.file_name().map(ToOwned::to_owned) else {
+            if names_a_file(&part) {
+                let detail =
+                    "a part's file name can't be read: it must be UTF-8, as `filename=\"…\"`, and not `filename*`";
+                return Err(Problem::of(Code::BadFileName, detail));
+            }
+            continue;
+        };
         let file_name = file_name(api, &name)?;
         let mut own = match claim {
             Some(claim) => Some(claim.part(receipts.len()).await?),
             None => None,
         };
-        let file = Incoming { submission, name: &file_name, announced_bytes: None };
+        let file = Arrival { submission, name: &file_name, announced_bytes: None };
         match take(api, caller, own.as_mut(), file, &mut part.map(|chunk| chunk).boxed()).await {
             Ok(receipt) => receipts.push(receipt),
             Err(problem) => return Err(refused(own, problem).await),
@@ -177,7 +178,7 @@ async fn open_to(api: &Api, caller: &Caller, id: &str) -> Result<SubmissionId, P
 }
 
 /// A file on its way in.
-struct Incoming<'a> {
+struct Arrival<'a> {
     submission: &'a SubmissionId,
     name: &'a FileName,
     announced_bytes: Option<u64>,
@@ -188,7 +189,7 @@ async fn take<S, E>(
     api: &Api,
     caller: &Caller,
     claim: Option<&mut Claim>,
-    file: Incoming<'_>,
+    file: Arrival<'_>,
     chunks: &mut S,
 ) -> Result<Receipt, Problem>
 where
@@ -231,7 +232,7 @@ async fn compare<S, E>(
     api: &Api,
     claim: &Claim,
     made: &Document,
-    file: &Incoming<'_>,
+    file: &Arrival<'_>,
     chunks: &mut S,
 ) -> Result<Receipt, Problem>
 where
@@ -263,24 +264,54 @@ where
     }
 }
 
+/// Whether a part has a file name in any spelling. One that could not be read must not make its file a field, which
+/// is passed over: the sender would be told that all was taken.
+fn names_a_file(part: &Field<'_>) -> bool {
+    let Some(head) = part.headers().get(header::CONTENT_DISPOSITION) else { return false };
+    let (head, word) = (head.as_bytes().to_ascii_lowercase(), b"filename");
+    let begins = |at: usize| at > 0 && (head[at - 1] == b';' || head[at - 1].is_ascii_whitespace());
+    head.windows(word.len()).enumerate().any(|(at, found)| found == word && begins(at))
+}
+
 /// The parts of a form, each waited for with patience and counted.
-pub(super) struct Parts {
+pub struct Parts {
     form: Multipart,
+    body: Incoming,
     left: usize,
     most: usize,
+    /// Bytes that may come until the next part is there: the head of a part, and one before that is no file. The
+    /// reader of forms holds a head in memory until it is whole, however long it gets.
+    between: usize,
     patience: Duration,
 }
 
-impl Parts {
-    /// The parts of this form.
-    pub(super) fn new(api: &Api, form: Multipart) -> Self {
-        let most = api.plan.limits.multipart_parts;
-        Self { form, left: most, most, patience: api.intake.plan.receive.grace() }
-    }
+impl FromRequest<Api> for Parts {
+    type Rejection = Problem;
 
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let body = Incoming::of(&head.headers, body);
+        let form = Multipart::from_request(Request::from_parts(head, Body::from_stream(body.clone())), api).await?;
+        let limits = &api.plan.limits;
+        let (most, between) = (limits.multipart_parts, limits.field_bytes + limits.header_bytes);
+        Ok(Self { form, body, left: most, most, between, patience: api.intake.plan.receive.grace() })
+    }
+}
+
+impl Parts {
     /// The next part.
-    pub(super) async fn next(&mut self) -> Result<Option<axum::extract::multipart::Field<'_>>, Problem> {
-        let part = tokio::time::timeout(self.patience, self.form.next_field()).await;
+    pub(super) async fn next(&mut self) -> Result<Option<Field<'_>>, Problem> {
+        let (body, between, before) = (&self.body, self.between, self.body.came());
+        let mut next = pin!(self.form.next_field());
+        let bounded = std::future::poll_fn(|task| match next.as_mut().poll(task) {
+            Poll::Ready(part) => Poll::Ready(part.map_err(Problem::from)),
+            Poll::Pending if body.came() - before > between => Poll::Ready(Err(Problem::of(
+                Code::BodyTooLarge,
+                format!("a part that is no file and the head of the next may have at most {between} bytes together"),
+            ))),
+            Poll::Pending => Poll::Pending,
+        });
+        let part = tokio::time::timeout(self.patience, bounded).await;
         let part = part.map_err(|_| ReceiveError::TooSlow)??;
         if part.is_some() {
             self.left = self.left.checked_sub(1).ok_or_else(|| {
@@ -289,17 +320,6 @@ impl Parts {
         }
         Ok(part)
     }
-
-    /// See [`drain`].
-    pub(super) fn drain(mut self) {
-        drain(async move { while let Ok(Some(_)) = self.form.next_field().await {} });
-    }
-}
-
-/// Reads on for a while what is still coming of a refused upload. A connection closed at once takes the answer
-/// with it: the sender, still writing, sees a broken pipe and not the reason.
-pub(super) fn drain(rest: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(tokio::time::timeout(LINGER, rest));
 }
 
 /// A file's name as it was sent.

@@ -1,8 +1,7 @@
 //! The one call of backend services: what it is about and all files in one multipart, opened, taken and sent.
 
 use axum::Json;
-use axum::extract::multipart::MultipartRejection;
-use axum::extract::{Multipart, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 
@@ -40,19 +39,16 @@ pub async fn intake(
     State(api): State<Api>,
     caller: Caller,
     headers: HeaderMap,
-    parts: Result<Multipart, MultipartRejection>,
+    parts: Result<Parts, Problem>,
 ) -> Result<impl IntoResponse, Problem> {
     let mut claim = idempotency::claim(&api, &caller, &headers, "POST /v1/intake").await?;
     let under_way = api.usage.upload(&caller.principal.actor())?;
-    let mut parts = Parts::new(&api, parts?);
+    let mut parts = parts?;
     let sent = send(&api, &caller, claim.as_mut(), &mut parts).await;
     drop(under_way);
     let submission = match sent {
         Ok(submission) => submission,
-        Err(problem) => {
-            parts.drain();
-            return Err(refused(claim, problem).await);
-        }
+        Err(problem) => return Err(refused(claim, problem).await),
     };
     if let Some(claim) = claim {
         claim.finish(StatusCode::ACCEPTED.as_u16()).await?;

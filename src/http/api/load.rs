@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 
 use super::Api;
-use super::files::drain;
+use super::incoming::Incoming;
 use crate::access::Caller;
 use crate::engine::bulk::{Form, LoadReport};
 use crate::http::errors::Problem;
@@ -44,7 +44,7 @@ impl Spooled {
 pub(super) async fn spool(api: &Api, caller: &Caller, headers: &HeaderMap, body: Body) -> Result<Spooled, Problem> {
     let form = form(headers)?;
     let under_way = api.usage.upload(&caller.principal.actor())?;
-    let mut chunks = body.into_data_stream();
+    let mut chunks = Incoming::of(headers, body);
     let limit = api.plan.limits.load_bytes;
     let too_large = || Problem::of(Code::BodyTooLarge, format!("the file may have at most {limit} bytes"));
     let announced: Option<u64> =
@@ -68,13 +68,7 @@ pub(super) async fn spool(api: &Api, caller: &Caller, headers: &HeaderMap, body:
         Ok(scratch)
     };
     let taken = tokio::time::timeout(receive.deadline(), taken).await.unwrap_or_else(|_| Err(slow()));
-    match taken {
-        Ok(scratch) => Ok(Spooled { form, scratch, _under_way: under_way }),
-        Err(problem) => {
-            drain(async move { while let Some(Ok(_)) = chunks.next().await {} });
-            Err(problem)
-        }
-    }
+    Ok(Spooled { form, scratch: taken?, _under_way: under_way })
 }
 
 /// Runs a load to its end, also when the caller is gone.

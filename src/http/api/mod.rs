@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod documents;
 pub mod files;
 pub mod held;
+mod incoming;
 pub mod intake;
 pub mod keys;
 pub mod lists;

@@ -11,21 +11,17 @@
 pub mod answers;
 pub mod headers;
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use axum::body::{Body, BodyDataStream, HttpBody};
+use axum::body::{Body, HttpBody};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
 
 use self::answers::{CHECKSUM, LENGTH, METADATA, OFFSET, RESUMABLE, Refusal, told};
 use self::headers::{HeaderError, Metadata};
 use super::Api;
-use super::files::{drain, file_name};
+use super::files::file_name;
+use super::incoming::Incoming;
 use super::submissions::{parse, submission_for};
 use crate::access::Caller;
 use crate::db::uploads::{Upload, UploadState};
@@ -67,7 +63,7 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let (empty, body) = (body.is_end_stream(), Incoming::of(body));
+    let (empty, body) = (body.is_end_stream(), Incoming::of(&headers, body));
     speaks(&headers)?;
     let Path(id) = path?;
     let submission = open_to(&api, &caller, &id).await?;
@@ -141,7 +137,7 @@ pub async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let body = Incoming::of(body);
+    let body = Incoming::of(&headers, body);
     speaks(&headers)?;
     let (submission, id) = upload_in(&api, &caller, path).await?;
     if !holds_bytes(&headers) {
@@ -237,36 +233,4 @@ fn holds_bytes(headers: &HeaderMap) -> bool {
 
 fn not_bytes() -> Problem {
     Problem::of(Code::UnsupportedMediaType, format!("the body must be {BYTES}"))
-}
-
-/// A body, of which the rest is read for a while and thrown away when it is dropped before its end: see [`drain`].
-struct Incoming(Option<BodyDataStream>);
-
-impl Incoming {
-    fn of(body: Body) -> Self {
-        Self(Some(body.into_data_stream()))
-    }
-}
-
-impl Stream for Incoming {
-    type Item = Result<Bytes, axum::Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(body) = self.0.as_mut() else { return Poll::Ready(None) };
-        let next = ready!(body.poll_next_unpin(task));
-        if !matches!(next, Some(Ok(_))) {
-            self.0 = None;
-        }
-        Poll::Ready(next)
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if let Some(mut rest) = self.0.take()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            drain(async move { while let Some(Ok(_)) = rest.next().await {} });
-        }
-    }
 }
