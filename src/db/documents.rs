@@ -196,17 +196,22 @@ pub async fn newest_in_state(
     rows.iter().map(read).collect()
 }
 
+/// A submission's documents: the parameter is its id.
+pub const OF_SUBMISSION: &str = select!("WHERE submission_id = $1 ORDER BY created_at, id");
+
 /// A submission's documents in the order they came.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn of_submission(conn: &mut Conn, id: &SubmissionId) -> Result<Vec<Document>, DbError> {
-    let rows = sqlx::query(select!("WHERE submission_id = $1 ORDER BY created_at, id"))
-        .bind(id.as_str())
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(OF_SUBMISSION).bind(id.as_str()).fetch_all(conn).await?;
     rows.iter().map(read).collect()
 }
+
+/// A page of a case's documents: parameters are the case, when the row before was made, its id, and how many.
+pub const OF_CASE: &str = select!(
+    "WHERE case_id = $1 AND state = 'matched' AND (created_at, id) > ($2, $3) ORDER BY created_at, id LIMIT $4"
+);
 
 /// The documents on a case, as they came, behind the row `after` (when it was made in microseconds, its id).
 ///
@@ -219,15 +224,7 @@ pub async fn of_case(
     limit: i64,
 ) -> Result<Vec<Document>, DbError> {
     let (made, id) = after.map_or((i64::MIN, ""), |(made, id)| (made, id.as_str()));
-    let rows = sqlx::query(select!(
-        "WHERE case_id = $1 AND state = 'matched' AND (created_at, id) > ($2, $3) ORDER BY created_at, id LIMIT $4"
-    ))
-    .bind(case.as_str())
-    .bind(made)
-    .bind(id)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query(OF_CASE).bind(case.as_str()).bind(made).bind(id).bind(limit).fetch_all(conn).await?;
     rows.iter().map(read).collect()
 }
 

@@ -9,6 +9,7 @@ pub mod case_files;
 pub mod contents;
 pub mod documents;
 pub mod events;
+pub mod fill;
 pub mod idempotency;
 pub mod keys;
 pub mod leases;

@@ -114,6 +114,27 @@ pub enum Filter<'a> {
     SenderReference(&'a str, &'a str),
 }
 
+impl Filter<'_> {
+    /// The statement of a page: parameters are creation and id that it lies behind, how many, and what the filter says.
+    pub const fn statement(&self) -> &'static str {
+        match self {
+            Self::All => select!(
+                "WHERE (created_at, id) < ($1, $2) AND $4 = $4 AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+            Self::Owner(_) => select!(
+                "WHERE owner = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+            Self::Tin(_) => select!(
+                "WHERE tin = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+            Self::SenderReference(..) => select!(
+                "WHERE owner = $4 AND sender_reference = $5 AND (created_at, id) < ($1, $2)
+                 ORDER BY created_at DESC, id DESC LIMIT $3"
+            ),
+        }
+    }
+}
+
 /// Submissions, newest first, behind `before` (creation in microseconds, id).
 ///
 /// # Errors
@@ -125,38 +146,14 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Submission>, DbError> {
     let (at, id) = before.unwrap_or((i64::MAX, ""));
-    let (statement, first, second) = match filter {
-        Filter::All => (
-            select!(
-                "WHERE (created_at, id) < ($1, $2) AND $4 = $4 AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            "",
-            "",
-        ),
-        Filter::Owner(owner) => (
-            select!(
-                "WHERE owner = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            owner,
-            "",
-        ),
-        Filter::Tin(tin) => (
-            select!(
-                "WHERE tin = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            tin.as_str(),
-            "",
-        ),
-        Filter::SenderReference(owner, reference) => (
-            select!(
-                "WHERE owner = $4 AND sender_reference = $5 AND (created_at, id) < ($1, $2)
-                 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            owner,
-            reference,
-        ),
+    let (first, second) = match filter {
+        Filter::All => ("", ""),
+        Filter::Owner(owner) => (owner, ""),
+        Filter::Tin(tin) => (tin.as_str(), ""),
+        Filter::SenderReference(owner, reference) => (owner, reference),
     };
-    let rows = sqlx::query(statement).bind(at).bind(id).bind(limit).bind(first).bind(second).fetch_all(conn).await?;
+    let rows =
+        sqlx::query(filter.statement()).bind(at).bind(id).bind(limit).bind(first).bind(second).fetch_all(conn).await?;
     rows.iter().map(read).collect()
 }
 
@@ -194,6 +191,11 @@ pub async fn tally(conn: &mut Conn, owner: &str, from: i64, to: i64) -> Result<T
     Ok(tally)
 }
 
+/// A page of what somebody opened: parameters are the owner, the creation and id that it lies behind, the instant before
+/// which it ends, and how many.
+pub const WITHIN: &str =
+    select!("WHERE owner = $1 AND (created_at, id) > ($2, $3) AND created_at < $4 ORDER BY created_at, id LIMIT $5");
+
 /// Somebody's submissions opened from `from` and before `to` (microseconds), oldest first, behind `after`.
 ///
 /// # Errors
@@ -205,19 +207,9 @@ pub async fn within(
     after: Option<(i64, &str)>,
     limit: i64,
 ) -> Result<Vec<Submission>, DbError> {
-    let (at, id) = after.unwrap_or((i64::MIN, ""));
-    let rows = sqlx::query(select!(
-        "WHERE owner = $1 AND created_at >= $2 AND created_at < $3 AND (created_at, id) > ($4, $5)
-         ORDER BY created_at, id LIMIT $6"
-    ))
-    .bind(owner)
-    .bind(from)
-    .bind(to)
-    .bind(at)
-    .bind(id)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
+    // the later of the two beginnings alone, so that no page reads again what the one before had
+    let (at, id) = after.filter(|(at, _)| *at >= from).unwrap_or((from, ""));
+    let rows = sqlx::query(WITHIN).bind(owner).bind(at).bind(id).bind(to).bind(limit).fetch_all(conn).await?;
     rows.iter().map(read).collect()
 }
 

@@ -230,13 +230,13 @@ pub async fn get(conn: &mut Conn, now: Timestamp, document: &DocumentId) -> Resu
 pub struct Counts {
     /// What a person has to do.
     pub kind: TaskKind,
-    /// All that waits.
+    /// What waits, counted up to 1,000: that many stand for that many or more.
     pub waiting: i64,
-    /// Of it, what should have been done by now.
+    /// Of those counted, which are the ones with the nearest deadlines, what should have been done by now.
     pub overdue: i64,
-    /// Of it, what will be overdue soon.
+    /// Of those counted, what will be overdue soon.
     pub due_soon: i64,
-    /// Of it, what somebody looks at.
+    /// What somebody looks at.
     pub leased: i64,
     /// Receipt of the oldest.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -246,38 +246,38 @@ pub struct Counts {
     pub next_deadline_at: Option<Timestamp>,
 }
 
-/// The counts of a mode or a brand; each is a stretch of one index.
+/// How many of a kind are counted, those with the nearest deadlines: beyond that it is one more page to nobody, and to
+/// count all would take the longer the more waits.
+pub const COUNTED: i64 = 1_000;
+
+/// The counts of a mode or a brand: one stretch of one index, and looks at the ends of others.
 macro_rules! counts {
     ($owner:literal) => {
         concat!(
-            "SELECT (SELECT COUNT(*) FROM task WHERE ",
-            $owner,
-            " = $1 AND kind = $2) AS waiting,
-              (SELECT COUNT(*) FROM task WHERE ",
-            $owner,
-            " = $1 AND kind = $2 AND deadline_at < $3) AS overdue,
-              (SELECT COUNT(*) FROM task WHERE ",
-            $owner,
-            " = $1 AND kind = $2 AND deadline_at >= $3
-                 AND deadline_at < $4) AS due_soon,
+            "SELECT COUNT(*) AS waiting,
+              CAST(COALESCE(SUM(CASE WHEN deadline_at < $3 THEN 1 ELSE 0 END), 0) AS BIGINT) AS overdue,
+              CAST(COALESCE(SUM(CASE WHEN deadline_at >= $3 AND deadline_at < $4 THEN 1 ELSE 0 END), 0) AS BIGINT)
+                  AS due_soon,
               (SELECT COUNT(*) FROM task WHERE kind = $2 AND lease_until >= $3 AND ",
             $owner,
             " = $1) AS leased,
               (SELECT MIN(received_at) FROM task WHERE ",
             $owner,
             " = $1 AND kind = $2) AS oldest,
-              (SELECT MIN(deadline_at) FROM task WHERE ",
+              MIN(deadline_at) AS next
+             FROM (SELECT deadline_at FROM task WHERE ",
             $owner,
-            " = $1 AND kind = $2) AS next"
+            " = $1 AND kind = $2 ORDER BY deadline_at, document_id LIMIT $5) AS nearest"
         )
     };
 }
-/// The counts of a mode: parameters are mode, kind, the instant now, and the one up to which a deadline is soon.
+/// The counts of a mode: parameters are mode, kind, the instant now, the one up to which a deadline is soon,
+/// and how many are counted.
 pub const COUNTS_OF_MODE: &str = counts!("mode");
 /// The counts of a brand: as [`COUNTS_OF_MODE`], the brand in place of the mode.
 pub const COUNTS_OF_BRAND: &str = counts!("brand");
 
-/// How much waits, per kind; `soon` is the instant up to which a deadline is soon.
+/// How much waits, per kind, up to [`COUNTED`]; `soon` is the instant up to which a deadline is soon.
 ///
 /// # Errors
 /// When the database fails.
@@ -294,6 +294,7 @@ pub async fn counts(
             .bind(kind.as_str())
             .bind(now.as_microsecond())
             .bind(soon.as_microsecond())
+            .bind(COUNTED)
             .fetch_one(&mut *conn)
             .await?;
         all.push(Counts {
@@ -356,6 +357,16 @@ macro_rules! free {
     };
 }
 
+/// The claim on SQLite: parameters are holder, token, its end, mode, kind, the instant now, and 1 where sensitive ones
+/// are meant too.
+pub const FREE_OF_MODE_SQLITE: &str = free!("mode", "");
+/// As [`FREE_OF_MODE_SQLITE`], the brand in place of the mode.
+pub const FREE_OF_BRAND_SQLITE: &str = free!("brand", "");
+/// The claim on PostgreSQL: as [`FREE_OF_MODE_SQLITE`].
+pub const FREE_OF_MODE_POSTGRES: &str = free!("mode", "FOR UPDATE SKIP LOCKED");
+/// As [`FREE_OF_MODE_POSTGRES`], the brand in place of the mode.
+pub const FREE_OF_BRAND_POSTGRES: &str = free!("brand", "FOR UPDATE SKIP LOCKED");
+
 /// Takes the free item with the nearest deadline, for the person that the stamp names. Of both kinds, what is to be
 /// matched comes first only where its deadline does.
 ///
@@ -369,10 +380,10 @@ pub async fn claim_next(
 ) -> Result<Option<Lease>, DbError> {
     // PostgreSQL lets claimers pass each other; SQLite has one writer at a time anyway.
     let statement = match (db.flavor(), filter.brand.is_some()) {
-        (Flavor::Sqlite, false) => free!("mode", ""),
-        (Flavor::Sqlite, true) => free!("brand", ""),
-        (Flavor::Postgres, false) => free!("mode", "FOR UPDATE SKIP LOCKED"),
-        (Flavor::Postgres, true) => free!("brand", "FOR UPDATE SKIP LOCKED"),
+        (Flavor::Sqlite, false) => FREE_OF_MODE_SQLITE,
+        (Flavor::Sqlite, true) => FREE_OF_BRAND_SQLITE,
+        (Flavor::Postgres, false) => FREE_OF_MODE_POSTGRES,
+        (Flavor::Postgres, true) => FREE_OF_BRAND_POSTGRES,
     };
     if filter.is_empty() {
         return Ok(None);
@@ -381,7 +392,7 @@ pub async fn claim_next(
         Some(kind) => vec![kind],
         None => {
             let mut conn = db.read().await?;
-            by_deadline(counts(&mut conn, stamp.ctx.now(), stamp.ctx.now(), filter).await?)
+            by_deadline(&mut conn, filter).await?
         }
     };
     let until = stamp.after(lease);
@@ -407,11 +418,24 @@ pub async fn claim_next(
     Ok(None)
 }
 
+/// The nearest deadline of a mode: parameters are mode and kind.
+pub const NEXT_OF_MODE: &str = "SELECT MIN(deadline_at) AS next FROM task WHERE mode = $1 AND kind = $2";
+/// The nearest deadline of a brand: parameters are brand and kind.
+pub const NEXT_OF_BRAND: &str = "SELECT MIN(deadline_at) AS next FROM task WHERE brand = $1 AND kind = $2";
+
 /// The kinds with something in them, nearest deadline first.
-fn by_deadline(counts: Vec<Counts>) -> Vec<TaskKind> {
-    let mut due: Vec<_> = counts.into_iter().filter_map(|c| Some((c.next_deadline_at?, c.kind))).collect();
+async fn by_deadline(conn: &mut Conn, filter: Filter<'_>) -> Result<Vec<TaskKind>, DbError> {
+    let mut due = Vec::new();
+    for kind in filter.kinds() {
+        let row = sqlx::query(if filter.brand.is_some() { NEXT_OF_BRAND } else { NEXT_OF_MODE })
+            .bind(filter.owner())
+            .bind(kind.as_str())
+            .fetch_one(&mut *conn)
+            .await?;
+        due.extend(opt_instant(&row, "next")?.map(|next| (next, *kind)));
+    }
     due.sort_unstable();
-    due.into_iter().map(|(_, kind)| kind).collect()
+    Ok(due.into_iter().map(|(_, kind)| kind).collect())
 }
 
 /// Takes a document's task for the person that the stamp names. Who has it already gets it anew, under another token.

@@ -22,6 +22,35 @@ pub struct Claim {
     pub token: String,
 }
 
+/// Takes what is due. What waits and what lapsed are two stretches of one index, each read in order and no further than
+/// is taken, however much waits; with an OR all of it would be read and sorted. They are looked up once: as a plain
+/// subquery a planner may run them again for each row and lock, and so take, more than asked.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "WITH waiting AS MATERIALIZED (
+                 SELECT subject, due_at FROM work WHERE stage = $4 AND state = 'ready' AND due_at <= $5
+                 ORDER BY due_at, subject LIMIT $6 ",
+            $lock,
+            "), lapsed AS MATERIALIZED (
+                 SELECT subject, due_at FROM work WHERE stage = $4 AND state = 'running' AND lease_until < $5
+                 ORDER BY due_at, subject LIMIT $6 ",
+            $lock,
+            "), due AS MATERIALIZED (
+                 SELECT subject FROM (SELECT subject, due_at FROM waiting UNION ALL SELECT subject, due_at FROM lapsed)
+                     AS either
+                 ORDER BY due_at, subject LIMIT $6)
+             UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
+             WHERE stage = $4 AND subject IN (SELECT subject FROM due)
+             RETURNING subject, attempts, due_at"
+        )
+    };
+}
+/// The claim on SQLite: parameters are token, its end, node, stage, the instant now, and how many.
+pub const CLAIM_SQLITE: &str = claim!("");
+/// The claim on PostgreSQL: as [`CLAIM_SQLITE`].
+pub const CLAIM_POSTGRES: &str = claim!("FOR UPDATE SKIP LOCKED");
+
 /// Puts work into the queue, due at once. Work that lies there already is left as it is; a dead letter of the
 /// same subject and stage is only revived by an operator.
 ///
@@ -57,27 +86,10 @@ pub async fn claim(
     let now = stamp.now();
     let until = stamp.after(lease);
     let token = stamp.ctx.new_id();
-    // PostgreSQL lets claimers pass each other; SQLite has one writer at a time anyway. What is due is looked up
-    // once: as a plain subquery a planner may run it again for each row and lock, and so take, more than asked.
+    // PostgreSQL lets claimers pass each other; SQLite has one writer at a time anyway.
     let statement = match db.flavor() {
-        Flavor::Sqlite => {
-            "WITH due AS MATERIALIZED (
-                 SELECT subject FROM work WHERE stage = $4
-                 AND ((state = 'ready' AND due_at <= $5) OR (state = 'running' AND lease_until < $5))
-                 ORDER BY due_at, subject LIMIT $6)
-             UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
-             WHERE stage = $4 AND subject IN (SELECT subject FROM due)
-             RETURNING subject, attempts, due_at"
-        }
-        Flavor::Postgres => {
-            "WITH due AS MATERIALIZED (
-                 SELECT subject FROM work WHERE stage = $4
-                 AND ((state = 'ready' AND due_at <= $5) OR (state = 'running' AND lease_until < $5))
-                 ORDER BY due_at, subject LIMIT $6 FOR UPDATE SKIP LOCKED)
-             UPDATE work SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_until = $2, node = $3
-             WHERE stage = $4 AND subject IN (SELECT subject FROM due)
-             RETURNING subject, attempts, due_at"
-        }
+        Flavor::Sqlite => CLAIM_SQLITE,
+        Flavor::Postgres => CLAIM_POSTGRES,
     };
     let mut tx = db.begin().await?;
     let rows = sqlx::query(statement)
@@ -101,21 +113,19 @@ pub async fn claim(
     Ok(claims.into_iter().map(|(_, claim)| claim).collect())
 }
 
+/// When the next piece of work is due: the parameter is the stage. Two looks by the index: of what waits only the first
+/// is read, of what runs there are few.
+pub const NEXT_DUE: &str = "SELECT CAST(MIN(due) AS BIGINT) AS due FROM (
+         SELECT due FROM (SELECT due_at AS due FROM work WHERE stage = $1 AND state = 'ready'
+                          ORDER BY due_at LIMIT 1) AS waiting
+         UNION ALL SELECT MIN(lease_until) AS due FROM work WHERE stage = $1 AND state = 'running') AS both_kinds";
+
 /// When the stage's next piece of work is due, if it has any.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn next_due(conn: &mut Conn, stage: &str) -> Result<Option<Timestamp>, DbError> {
-    let row = sqlx::query(
-        // two looks by the index: of what waits only the first is read, of what runs there are few
-        "SELECT CAST(MIN(due) AS BIGINT) AS due FROM (
-             SELECT due FROM (SELECT due_at AS due FROM work WHERE stage = $1 AND state = 'ready'
-                              ORDER BY due_at LIMIT 1) AS waiting
-             UNION ALL SELECT MIN(lease_until) AS due FROM work WHERE stage = $1 AND state = 'running') AS both_kinds",
-    )
-    .bind(stage)
-    .fetch_one(conn)
-    .await?;
+    let row = sqlx::query(NEXT_DUE).bind(stage).fetch_one(conn).await?;
     opt_instant(&row, "due")
 }
 

@@ -11,6 +11,7 @@ mod audit;
 mod claims;
 mod events;
 mod ledger;
+mod plans;
 mod schema;
 mod stages;
 mod toy;

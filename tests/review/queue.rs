@@ -216,8 +216,8 @@ on_both! {
         for (statement, owner, numbers, texts) in [
             (tasks::PAGE_OF_MODE, "live", &[500_000, 0, 1, 50][..], (1, "")),
             (tasks::PAGE_OF_BRAND, "one", &[500_000, 0, 0, 50][..], (1, "")),
-            (tasks::COUNTS_OF_MODE, "live", &[1_000_000, 2_000_000][..], (9, "")),
-            (tasks::COUNTS_OF_BRAND, "one", &[1_000_000, 2_000_000][..], (9, "")),
+            (tasks::COUNTS_OF_MODE, "live", &[1_000_000, 2_000_000, 1_000][..], (9, "")),
+            (tasks::COUNTS_OF_BRAND, "one", &[1_000_000, 2_000_000, 1_000][..], (9, "")),
         ] {
             let plan = plan_of(world, statement, owner, numbers, texts).await;
             let scans = plan.lines().filter(|line| {

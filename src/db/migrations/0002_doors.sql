@@ -223,7 +223,7 @@ ALTER TABLE submission ADD COLUMN owner TEXT NOT NULL DEFAULT 'system';
 ALTER TABLE submission ADD COLUMN tin TEXT;
 CREATE INDEX submission_by_owner ON submission (owner, created_at, id);
 CREATE INDEX submission_by_tin ON submission (tin, created_at, id);
-CREATE INDEX submission_by_sender_reference ON submission (owner, sender_reference) WHERE sender_reference IS NOT NULL;
+CREATE INDEX submission_by_sender_reference ON submission (owner, sender_reference, created_at, id) WHERE sender_reference IS NOT NULL;
 CREATE INDEX submission_by_created ON submission (created_at, id);
 
 -- A case's own nearest deadline, and whether it holds behavioral or substance-use records; both from the bulk load
@@ -242,3 +242,10 @@ CREATE INDEX event_by_type ON event (type, at, position);
 CREATE INDEX event_by_actor ON event (actor, at, position);
 CREATE INDEX event_by_at ON event (at, position);
 CREATE INDEX work_dead ON work (created_at, subject, stage) WHERE state = 'dead';
+-- The order of the lists goes on where the first columns are the same: a page needs no sorting, a claim neither.
+DROP INDEX work_by_due;
+CREATE INDEX work_by_due ON work (stage, state, due_at, subject);
+DROP INDEX event_by_subject;
+CREATE INDEX event_by_subject ON event (subject, at, position);
+DROP INDEX document_by_case;
+CREATE INDEX document_by_case ON document (case_id, created_at, id);

@@ -1,5 +1,7 @@
 //! Measurements, each beside a peer in the same run: a ratio holds on another machine, a figure does not.
 
+mod lists;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
@@ -33,6 +35,8 @@ pub(super) enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
+    /// The lists with many documents beside the same lists with 10,000.
+    Lists(lists::ListsArgs),
 }
 
 #[derive(Serialize)]
@@ -51,7 +55,10 @@ struct IntakeFigures {
 
 pub(super) async fn run(command: BenchCommand, environment: &Environment) -> Result<(), CliError> {
     start_log(environment, false);
-    let BenchCommand::Intake { files, concurrency, json } = command;
+    let (files, concurrency, json) = match command {
+        BenchCommand::Intake { files, concurrency, json } => (files, concurrency, json),
+        BenchCommand::Lists(args) => return lists::run(args).await,
+    };
     let paths = files_below(&files)?;
     if paths.is_empty() {
         return Err(CliError::Usage(format!("there are no files below {}", files.display())));
