@@ -260,9 +260,7 @@ async fn take_all(world: &World, server: &Server) -> Vec<String> {
     let case = format!(
         r#"{{"brand":"meridian","case_number":"{CASE}","kind":"appeal","status":"Received","member_id":"{MEMBER}","tin":"{TIN}","attachment_control_number":"{CONTROL}","opened_on":"2026-01-02"}}"#
     );
-    let tin = format!(
-        "{{\"tin\":\"{TIN}\",\"name\":\"{LAST} Clinic\"}}\n{{\"tin\":\"{LAST}\",\"name\":\"x\"}}\n{{\"{FIELD}\":1}}"
-    );
+    let tin = format!("{{\"tin\":\"{TIN}\",\"name\":\"{LAST} Clinic\"}}\n{{\"tin\":\"{LAST}\",\"name\":\"x\"}}");
     for (kind, rows) in [("tins", tin), ("members", format!("{member}\n{torn}")), ("claims", claim), ("cases", case)] {
         let report = post(&format!("/v1/reference/{kind}/load"), "application/x-ndjson", rows).await;
         assert_none(&report, "a load's report");
