@@ -10,7 +10,6 @@ mod documents;
 mod guide;
 mod mailroom;
 mod names;
-mod planted;
 mod problems;
 mod repeated;
 mod trials;

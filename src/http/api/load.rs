@@ -9,6 +9,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
+use tokio::time::Instant;
 
 use super::Api;
 use super::incoming::Incoming;
@@ -17,6 +18,7 @@ use crate::engine::bulk::{Form, LoadReport};
 use crate::http::errors::Problem;
 use crate::http::limits::UnderWay;
 use crate::http::problems::Code;
+use crate::intake::receive::is_too_slow;
 use crate::outside::spool::Scratch;
 
 /// A file that came whole. Dropped, it is gone.
@@ -50,6 +52,7 @@ pub(super) async fn spool(api: &Api, caller: &Caller, headers: &HeaderMap, body:
     let announced: Option<u64> =
         headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok());
     let receive = &api.intake.plan.receive;
+    let began = Instant::now();
     let taken = async {
         if announced.is_some_and(|announced| announced > limit) {
             return Err(too_large());
@@ -63,6 +66,9 @@ pub(super) async fn spool(api: &Api, caller: &Caller, headers: &HeaderMap, body:
                 return Err(too_large());
             }
             scratch.write(&chunk).await.map_err(|e| away(&e))?;
+            if is_too_slow(began.elapsed(), scratch.size_bytes(), receive) {
+                return Err(slow());
+            }
         }
         scratch.finish().await.map_err(|e| away(&e))?;
         Ok(scratch)
