@@ -10,6 +10,7 @@ mod documents;
 mod guide;
 mod mailroom;
 mod names;
+mod planted;
 mod problems;
 mod repeated;
 mod trials;

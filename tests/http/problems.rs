@@ -26,10 +26,10 @@ on_both! {
         let long = "x".repeat(257);
         for (body, word) in [
             ("{".to_owned(), "line 1"),
-            ("[]".to_owned(), "line 1"),
+            ("[]".to_owned(), "object"),
             ("{}".to_owned(), "kind"),
             (r#"{"kind":"PLANTED"}"#.to_owned(), "line 1"),
-            (r#"{"kind":"appeal","colour":"PLANTED"}"#.to_owned(), "colour"),
+            (r#"{"kind":"appeal","PLANTED":1}"#.to_owned(), "unknown field, expected"),
             (r#"{"kind":"appeal","said":{"tin":"PLANTED"}}"#.to_owned(), "TIN"),
             (r#"{"kind":"appeal","said":{"npi":"PLANTED"}}"#.to_owned(), "NPI"),
             (r#"{"kind":"appeal","said":{"claim_number":"PLANTED%"}}"#.to_owned(), "claim number"),
