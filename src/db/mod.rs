@@ -119,6 +119,16 @@ impl From<sqlx::Error> for DbError {
 }
 
 impl DbError {
+    /// Whether two transactions stood in each other's way: trying again at once can help.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Stale { .. } => true,
+            // PostgreSQL's class of rolled-back transactions: deadlock, serialization
+            Self::Unavailable(sqlx::Error::Database(fault)) => fault.code().is_some_and(|code| code.starts_with("40")),
+            _ => false,
+        }
+    }
+
     /// Whether trying again later can help.
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Stale { .. })

@@ -118,6 +118,9 @@ struct Admitted {
     spooled: SpoolFile,
 }
 
+/// How often a file is tried to be admitted when other transactions stand in the way. No byte has been read then.
+const ADMISSIONS: u32 = 5;
+
 impl Intake {
     /// Takes a file into a submission. `Ok` means durable.
     ///
@@ -146,7 +149,7 @@ impl Intake {
             None => self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
         };
         let begun = Begun::new(self, &arriving, &document);
-        let admitted = match self.admit(stamp, &arriving, &document).await {
+        let admitted = match self.admit_again(stamp, &arriving, &document).await {
             Ok(admitted) => admitted,
             Err(error) => {
                 begun.end();
@@ -166,6 +169,24 @@ impl Intake {
         }
         begun.end();
         result
+    }
+
+    /// Admits, also where a stage that just judges a file of the same submission stood in the way: it takes the
+    /// document before the submission, admission the other way round, and PostgreSQL ends one of the two.
+    async fn admit_again(
+        &self,
+        stamp: Stamp<'_>,
+        arriving: &Arriving<'_>,
+        id: &DocumentId,
+    ) -> Result<Admitted, ReceiveError> {
+        let mut left = ADMISSIONS;
+        loop {
+            left -= 1;
+            match self.admit(stamp, arriving, id).await {
+                Err(ReceiveError::Db(error)) if left > 0 && error.is_conflict() => {}
+                admitted => return admitted,
+            }
+        }
     }
 
     /// Makes the row, within the submission's limits, before a byte is read.
