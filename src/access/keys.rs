@@ -84,11 +84,11 @@ impl Access {
         &self,
         by: Manager<'_>,
         after: Option<&KeyId>,
-        limit: u32,
+        limit: i64,
     ) -> Result<Page<Key, KeyId>, ManageError> {
         by.may(Action::ManageKeys, &Target::Route)?;
         let mut conn = self.db.read().await?;
-        let found = keys::list(&mut conn, after, i64::from(limit) + 1).await?;
+        let found = keys::list(&mut conn, after, limit + 1).await?;
         let mut page = Page::cut(found, limit, |key| key.id.clone());
         page.items.retain(|key| covers(&by, &key.grants).is_ok());
         Ok(page)

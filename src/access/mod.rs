@@ -262,8 +262,8 @@ pub struct Page<T, C> {
 
 impl<T, C> Page<T, C> {
     /// A part of at most `limit`, from one item more than that where there are more.
-    fn cut(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> C) -> Self {
-        let limit = limit as usize;
+    fn cut(mut items: Vec<T>, limit: i64, cursor: impl Fn(&T) -> C) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;
         items.truncate(limit);
         let next = if more { items.last().map(cursor) } else { None };

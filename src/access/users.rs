@@ -75,11 +75,11 @@ impl Access {
         by: Manager<'_>,
         filter: &UserFilter,
         after: Option<&UserId>,
-        limit: u32,
+        limit: i64,
     ) -> Result<Page<User, UserId>, ManageError> {
         over_users(&by)?;
         let mut conn = self.db.read().await?;
-        let found = users::list(&mut conn, filter, after, i64::from(limit) + 1).await?;
+        let found = users::list(&mut conn, filter, after, limit + 1).await?;
         Ok(Page::cut(found, limit, |user| user.id.clone()))
     }
 
@@ -144,11 +144,11 @@ impl Access {
         by: Manager<'_>,
         tin: &Tin,
         after: Option<&UserId>,
-        limit: u32,
+        limit: i64,
     ) -> Result<Page<(User, Granted), UserId>, ManageError> {
         by.may(Action::ManageEntitlements, &Target::Tin(tin))?;
         let mut conn = self.db.read().await?;
-        let found = users::of_tin(&mut conn, tin, after, i64::from(limit) + 1).await?;
+        let found = users::of_tin(&mut conn, tin, after, limit + 1).await?;
         Ok(Page::cut(found, limit, |(user, _)| user.id.clone()))
     }
 

@@ -20,7 +20,7 @@ use crate::outside::context::Context;
 pub(super) const CLI: Manager<'static> = Manager::Machine("cli");
 
 /// Rows that are read at a time.
-pub(super) const PART: u32 = 500;
+pub(super) const PART: i64 = 500;
 
 /// What to do with keys.
 #[derive(Subcommand)]

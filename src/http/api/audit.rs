@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
-use super::lists::{cursor, page_of, read_cursor};
+use super::lists::{behind, cursor, cut, page_of};
 use super::{Api, body};
 use crate::access::Caller;
 use crate::db::events::{self, Seal, Search};
@@ -128,7 +128,7 @@ pub async fn search(
     over_all(&caller)?;
     let (_, wanted) = body::json::<AuditSearch>(&api, &headers, body).await?;
     let limit = page_of(&api, wanted.limit)?;
-    let before = wanted.cursor.as_deref().map(before).transpose()?;
+    let before = behind(wanted.cursor.as_deref())?;
     let unsound = |name: &Option<String>| {
         name.as_ref().is_some_and(|n| n.is_empty() || n.len() > NAME_BYTES || n.chars().any(char::is_control))
     };
@@ -157,17 +157,9 @@ pub async fn search(
     };
     let mut conn = api.intake.db.read().await?;
     let mut page = events::search(&mut conn, search, before, limit + 1).await?;
-    let more = page.len() as i64 > limit;
-    page.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let last = page.last().filter(|_| more);
-    let next = last.map(|last| cursor(last.at.as_microsecond(), &last.position.unwrap_or_default().to_string()));
+    let next =
+        cut(&mut page, limit, |last| cursor(last.at.as_microsecond(), &last.position.unwrap_or_default().to_string()));
     Ok(Json(AuditPage { events: page.into_iter().map(AuditEvent::of).collect(), next }))
-}
-
-fn before(text: &str) -> Result<(i64, i64), Problem> {
-    let (at, position) = read_cursor(text)?;
-    let position = position.parse();
-    Ok((at, position.map_err(|_| Problem::of(Code::BadCursor, "the cursor is not one that this list gave out"))?))
 }
 
 /// Which part of the log.

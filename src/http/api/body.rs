@@ -33,11 +33,20 @@ pub async fn json_or_none<T: DeserializeOwned>(
     if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Some) }
 }
 
+/// The media type that a body says it has, in lower case and without parameters; empty where it can't be read.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let told = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
+    Some(told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// How many bytes the body has by its sender's word. HTTP has been parsed by then: it is a number or not there.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Refuses a body that says that it is something else.
 fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let told = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
-    let essence = told.as_deref().and_then(|told| told.split(';').next()).map(str::trim);
-    if essence.is_some_and(|essence| essence != "application/json" && !essence.ends_with("+json")) {
+    if media_type(headers).is_some_and(|essence| essence != "application/json" && !essence.ends_with("+json")) {
         return Err(Problem::of(Code::UnsupportedMediaType, "the body must be application/json"));
     }
     Ok(())

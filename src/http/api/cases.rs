@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::documents::{answer_on, tell_all};
-use super::lists::{PageQuery, after_document, bad_cursor, cursor, cut, page_of, read_cursor};
+use super::lists::{PageQuery, behind, cursor, cut, page_of};
 use super::view::{DocumentView, Eyes, of_document, record_of_case};
 use super::{Api, body};
 use crate::access::Caller;
@@ -184,10 +184,7 @@ pub async fn find(
     let mode = caller.principal.mode();
     let brand = api.brand(said.brand.as_ref(), mode)?;
     let limit = page_of(&api, said.limit)?;
-    let after: Option<CaseNumber> = match said.cursor.as_deref().map(read_cursor).transpose()? {
-        Some((_, number)) => Some(number.parse().map_err(|_| bad_cursor())?),
-        None => None,
-    };
+    let after: Option<CaseNumber> = behind(said.cursor.as_deref())?.map(|(_, number)| number);
     let query = said.query()?;
     let mut conn = api.intake.db.read().await?;
     let mut found = search(&mut conn, &brand, &query, after.as_ref(), limit + 1).await?;
@@ -221,7 +218,7 @@ pub async fn documents(
 ) -> Result<Json<CaseDocuments>, Problem> {
     let (Path(id), Query(query)) = (path?, query?);
     let limit = page_of(&api, query.limit)?;
-    let after = after_document(query.cursor.as_deref())?;
+    let after = behind(query.cursor.as_deref())?;
     let after = after.as_ref().map(|(at, id)| (*at, id));
     let id: CaseId = id.parse().map_err(|_| Problem::not_found(CASE))?;
     let (rows, next) = {

@@ -16,6 +16,7 @@ use futures::{Stream, StreamExt};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::Api;
+use super::body::announced;
 use super::incoming::Incoming;
 use super::submissions::{parse, refused, submission_for};
 use crate::access::Caller;
@@ -49,9 +50,8 @@ pub async fn raw(
     let route = format!("PUT /v1/submissions/{submission}/files");
     let mut claim = idempotency::claim(&api, &caller, &headers, &route).await?;
     let _under_way = api.usage.upload(&caller.principal.actor())?;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok());
     let mut chunks = Incoming::of(&headers, body);
-    let file = Arrival { submission: &submission, name: &file_name, announced_bytes: announced };
+    let file = Arrival { submission: &submission, name: &file_name, announced_bytes: announced(&headers) };
     let receipt = match take(&api, &caller, claim.as_mut(), file, &mut chunks).await {
         Ok(receipt) => receipt,
         Err(problem) => return Err(refused(claim, problem).await),

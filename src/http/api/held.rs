@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::decisions::{decided, fenced};
 use super::documents::{answer_on, document_for};
-use super::lists::{PageQuery, after_document, cursor, cut, page_of};
+use super::lists::{PageQuery, behind, cursor, cut, page_of};
 use super::queue::{self, QueueLine, token_of};
 use super::{Api, body};
 use crate::access::Caller;
@@ -93,7 +93,7 @@ pub async fn list(
     let who = &caller.principal;
     allow(may(who, Action::ReadHeld, &Target::Mailroom), HELD)?;
     let limit = page_of(&api, query.limit)?;
-    let after = after_document(query.cursor.as_deref())?;
+    let after = behind(query.cursor.as_deref())?;
     let filter = Filter { mode: who.mode(), kind: Some(TaskKind::Held), brand: None, sensitive: who.sees_sensitive() };
     let (waiting, next) = queue::page(&api, filter, after, limit).await?;
     let mut conn = api.intake.db.read().await?;
@@ -263,7 +263,7 @@ pub async fn quarantine(
     let who = &caller.principal;
     allow(may(who, Action::ReadHeld, &Target::Mailroom), HELD)?;
     let limit = page_of(&api, query.limit)?;
-    let after = after_document(query.cursor.as_deref())?;
+    let after = behind(query.cursor.as_deref())?;
     let after = after.as_ref().map(|(at, id)| (*at, id));
     let mut conn = api.intake.db.read().await?;
     let mut rows = review::quarantine::list(&mut conn, who.mode(), after, limit + 1).await?;

@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::lists::{cursor, page_of, read_cursor};
+use super::lists::{PageQuery, behind, cursor, page_of};
 use super::versions::{seen, tagged};
 use super::{Api, body};
 use crate::access::keys::{NewKey, Rotation};
@@ -22,7 +22,6 @@ use crate::access::{Caller, Manager};
 use crate::codes;
 use crate::db::keys::Key;
 use crate::http::errors::Problem;
-use crate::http::problems::Code;
 use crate::model::access::{Grants, Mode, Scope, TinSet};
 use crate::model::ids::{KeyId, Tin};
 
@@ -151,21 +150,6 @@ pub async fn create(
     Ok((StatusCode::CREATED, location, tagged(made.about.version), Json(made)))
 }
 
-/// Which part of the keys.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct KeysQuery {
-    /// Where the page before ended.
-    #[serde(default)]
-    #[param(pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<String>,
-    /// Entries of a page.
-    #[serde(default)]
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
-}
-
 /// A page of keys, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Keys {
@@ -175,24 +159,18 @@ pub struct Keys {
 }
 
 /// List the keys that the caller could make, oldest first. A page can be shorter than asked for.
-#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(KeysQuery), responses((status = 200, body = Keys)))]
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(PageQuery), responses((status = 200, body = Keys)))]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,
-    query: Result<Query<KeysQuery>, QueryRejection>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Keys>, Problem> {
     let Query(query) = query?;
-    let limit = u32::try_from(page_of(&api, query.limit)?).unwrap_or(u32::MAX);
-    let after: Option<KeyId> = query.cursor.as_deref().map(behind).transpose()?;
+    let limit = page_of(&api, query.limit)?;
+    let after: Option<KeyId> = behind(query.cursor.as_deref())?.map(|(_, id)| id);
     let page = api.access.list_keys(Manager::Caller(&caller), after.as_ref(), limit).await?;
     let next = page.next.map(|id| cursor(0, id.as_str()));
     Ok(Json(Keys { keys: page.items.into_iter().map(KeyView::of).collect(), next }))
-}
-
-/// The id behind which a page begins, in a list that goes by ids.
-pub(super) fn behind<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
-    let (_, id) = read_cursor(text)?;
-    id.parse().map_err(|_| Problem::of(Code::BadCursor, "the cursor is not one that this list gave out"))
 }
 
 /// See a key.

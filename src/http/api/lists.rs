@@ -1,6 +1,8 @@
 //! Lists, in pages: each page ends with a cursor that leads to the next. A list goes by one index from where the cursor
 //! points, so a page costs the same however much there is.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -20,7 +22,7 @@ use crate::http::errors::Problem;
 use crate::http::problems::Code;
 use crate::model::access::{Action, Answer, Principal, Target, may};
 use crate::model::case::CaseKind;
-use crate::model::ids::{DocumentId, ReferenceNumber, SubmissionId, Tin};
+use crate::model::ids::{ReferenceNumber, SubmissionId, Tin};
 use crate::model::submission::SubmissionState;
 
 /// A place in a list: an instant and an id, opaque to callers.
@@ -72,6 +74,7 @@ pub(super) fn cut<T>(rows: &mut Vec<T>, limit: i64, place: impl Fn(&T) -> String
 pub struct PageQuery {
     /// Where the page before ended.
     #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
     pub(super) cursor: Option<String>,
     /// Entries of a page.
     #[serde(default)]
@@ -79,11 +82,11 @@ pub struct PageQuery {
     pub(super) limit: Option<i64>,
 }
 
-/// The document behind which a page begins.
+/// The place behind which a page begins, in a list that goes by an instant and an id of this kind.
 ///
 /// # Errors
-/// 400 when the cursor names none.
-pub(super) fn after_document(cursor: Option<&str>) -> Result<Option<(i64, DocumentId)>, Problem> {
+/// 400 when the cursor is none of this list's.
+pub(super) fn behind<T: FromStr>(cursor: Option<&str>) -> Result<Option<(i64, T)>, Problem> {
     let Some((at, id)) = cursor.map(read_cursor).transpose()? else { return Ok(None) };
     let id = id.parse().map_err(|_| bad_cursor())?;
     Ok(Some((at, id)))
@@ -225,9 +228,7 @@ async fn found(api: &Api, caller: &Caller, search: SubmissionSearch) -> Result<J
     };
     let mut page =
         submissions::list(&mut conn, filter, before.as_ref().map(|(at, id)| (*at, id.as_str())), limit + 1).await?;
-    let more = page.len() as i64 > limit;
-    page.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = page.last().filter(|_| more).map(|last| cursor(last.created_at.as_microsecond(), last.id.as_str()));
+    let next = cut(&mut page, limit, |last| cursor(last.created_at.as_microsecond(), last.id.as_str()));
     let lines = page
         .into_iter()
         .filter(|one| search.tin.is_none() || one.tin == search.tin)

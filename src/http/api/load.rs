@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::Api;
+use super::body::{announced, media_type};
 use super::incoming::Incoming;
 use crate::access::Caller;
 use crate::engine::bulk::{Form, LoadReport};
@@ -49,12 +50,10 @@ pub(super) async fn spool(api: &Api, caller: &Caller, headers: &HeaderMap, body:
     let mut chunks = Incoming::of(headers, body);
     let limit = api.plan.limits.load_bytes;
     let too_large = || Problem::of(Code::BodyTooLarge, format!("the file may have at most {limit} bytes"));
-    let announced: Option<u64> =
-        headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok()).and_then(|n| n.parse().ok());
     let receive = &api.intake.plan.receive;
     let began = Instant::now();
     let taken = async {
-        if announced.is_some_and(|announced| announced > limit) {
+        if announced(headers).is_some_and(|announced| announced > limit) {
             return Err(too_large());
         }
         let mut scratch = api.intake.spool.scratch(&api.intake.ctx.new_id()).await.map_err(|e| away(&e))?;
@@ -95,9 +94,7 @@ pub(super) async fn run(
 
 /// What the rows look like, by the Content-Type.
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {
-    let told = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
+    match media_type(headers).unwrap_or_default().as_str() {
         "application/x-ndjson" => Ok(Form::Ndjson),
         "text/csv" => Ok(Form::Csv),
         _ => Err(Problem::of(Code::UnsupportedMediaType, "the body must be application/x-ndjson or text/csv")),

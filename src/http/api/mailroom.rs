@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::lists::{PageQuery, after_document, bad_cursor, cursor, cut, page_of, read_cursor};
+use super::lists::{PageQuery, bad_cursor, behind, cursor, cut, page_of, read_cursor};
 use crate::access::Caller;
 use crate::db::returns::{self, Return};
 use crate::db::sources::{self, Batch};
@@ -116,7 +116,7 @@ pub async fn returns(
     let Query(query) = query?;
     admit(&caller)?;
     let limit = page_of(&api, query.limit)?;
-    let after = after_document(query.cursor.as_deref())?;
+    let after = behind(query.cursor.as_deref())?;
     let mut conn = api.intake.db.read().await?;
     let mut log = returns::list(&mut conn, after.as_ref().map(|(at, id)| (*at, id)), limit + 1).await?;
     let next = cut(&mut log, limit, |entry| cursor(entry.at.as_microsecond(), entry.document_id.as_str()));

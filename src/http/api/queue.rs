@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::cases::{CaseView, proposed};
 use super::documents::{document_for, tell};
-use super::lists::{after_document, cursor, cut, page_of};
+use super::lists::{behind, cursor, cut, page_of};
 use super::versions::etag;
 use super::view::{DocumentView, Eyes, of_document};
 use super::{Api, body};
@@ -153,7 +153,7 @@ pub async fn list(
 ) -> Result<Json<QueuePage>, Problem> {
     let Query(query) = query?;
     let limit = page_of(&api, query.limit)?;
-    let after = after_document(query.cursor.as_deref())?;
+    let after = behind(query.cursor.as_deref())?;
     let filter = filter(&caller, query.kind, query.brand.as_ref(), Action::ReadHeld)?;
     let (items, next) = page(&api, filter, after, limit).await?;
     Ok(Json(QueuePage { items, next }))

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::lists::{cursor, page_of, read_cursor};
+use super::lists::{cursor, cut, page_of, read_cursor};
 use crate::access::Caller;
 use crate::db::{documents, submissions};
 use crate::http::errors::Problem;
@@ -104,9 +104,7 @@ pub async fn day(
     let tally = submissions::tally(&mut conn, &owner, bounds.0, bounds.1).await?;
     let after = after.as_ref().map(|(at, id)| (*at, id.as_str()));
     let mut page = submissions::within(&mut conn, &owner, bounds, after, limit + 1).await?;
-    let more = i64::try_from(page.len()).unwrap_or(i64::MAX) > limit;
-    page.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = page.last().filter(|_| more).map(|last| cursor(last.created_at.as_microsecond(), last.id.as_str()));
+    let next = cut(&mut page, limit, |last| cursor(last.created_at.as_microsecond(), last.id.as_str()));
     let mut lines = Vec::with_capacity(page.len());
     for submission in page {
         let documents = documents::of_submission(&mut conn, &submission.id).await?;

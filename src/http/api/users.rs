@@ -13,8 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::keys::behind;
-use super::lists::{cursor, page_of};
+use super::lists::{behind, cursor, page_of};
 use super::versions::{refused, seen, seen_before, tagged};
 use super::{Api, body, load};
 use crate::access::users::Put;
@@ -179,8 +178,8 @@ pub async fn search(
 }
 
 async fn found(api: &Api, caller: &Caller, search: UserSearch) -> Result<Json<Users>, Problem> {
-    let limit = u32::try_from(page_of(api, search.limit)?).unwrap_or(u32::MAX);
-    let after: Option<UserId> = search.cursor.as_deref().map(behind).transpose()?;
+    let limit = page_of(api, search.limit)?;
+    let after: Option<UserId> = behind(search.cursor.as_deref())?.map(|(_, id)| id);
     if search.search.as_ref().is_some_and(|word| word.reveal().chars().any(char::is_control)) {
         return Err(Problem::bad("search may hold no control characters"));
     }
@@ -438,8 +437,8 @@ pub async fn of_tin(
     body: Body,
 ) -> Result<Json<UsersOfTin>, Problem> {
     let (_, search) = body::json::<TinSearch>(&api, &headers, body).await?;
-    let limit = u32::try_from(page_of(&api, search.limit)?).unwrap_or(u32::MAX);
-    let after: Option<UserId> = search.cursor.as_deref().map(behind).transpose()?;
+    let limit = page_of(&api, search.limit)?;
+    let after: Option<UserId> = behind(search.cursor.as_deref())?.map(|(_, id)| id);
     let page = api.access.entitlements_of_tin(Manager::Caller(&caller), &search.tin, after.as_ref(), limit).await?;
     let line = |(user, granted): (User, Granted)| UserOfTin {
         id: user.id,

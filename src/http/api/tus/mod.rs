@@ -14,12 +14,13 @@ pub mod headers;
 use axum::body::{Body, HttpBody};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use self::answers::{CHECKSUM, LENGTH, METADATA, OFFSET, RESUMABLE, Refusal, told};
 use self::headers::{HeaderError, Metadata};
 use super::Api;
+use super::body::{announced, media_type};
 use super::files::file_name;
 use super::incoming::Incoming;
 use super::submissions::{parse, submission_for};
@@ -221,14 +222,8 @@ fn number(headers: &HeaderMap, name: &answers::Name) -> Result<Option<u64>, Head
     one(headers, name)?.map(|value| headers::bytes(name.told, value)).transpose()
 }
 
-/// How many bytes the body has by its sender's word. HTTP has been parsed by then: it is a number or not there.
-fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 fn holds_bytes(headers: &HeaderMap) -> bool {
-    let told = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    told.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(BYTES)
+    media_type(headers).is_some_and(|told| told == BYTES)
 }
 
 fn not_bytes() -> Problem {
