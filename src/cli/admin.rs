@@ -152,11 +152,12 @@ async fn status(environment: &Environment, common: &Common, which: Option<&str>)
         Ok(reference) => submissions::by_reference(&mut conn, &reference).await?,
         Err(_) => which.parse().ok(),
     };
-    let view = match &id {
-        Some(id) => view::of_submission(&mut conn, id, view::Eyes::All).await?,
+    let found = match &id {
+        Some(id) => submissions::get(&mut conn, id).await?,
         None => None,
     };
-    let view = view.ok_or_else(|| CliError::Usage("there is no submission of that reference number or id".into()))?;
+    let found = found.ok_or_else(|| CliError::Usage("there is no submission of that reference number or id".into()))?;
+    let view = view::of_submission(&mut conn, found, view::Eyes::All).await?;
     if common.json {
         output::json(&view)
     } else {

@@ -128,13 +128,12 @@ pub async fn set_resource(conn: &mut Conn, token: &str, name: &str, resource: &s
     exactly_one(&done, "idempotency key")
 }
 
-/// The request has been answered with this status.
+/// The request has been answered.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn finish(conn: &mut Conn, token: &str, status: u16) -> Result<(), DbError> {
-    sqlx::query("UPDATE idempotency SET state = 'done', status = $1 WHERE token = $2 AND state = 'running'")
-        .bind(i64::from(status))
+pub async fn finish(conn: &mut Conn, token: &str) -> Result<(), DbError> {
+    sqlx::query("UPDATE idempotency SET state = 'done' WHERE token = $1 AND state = 'running'")
         .bind(token)
         .execute(conn)
         .await?;

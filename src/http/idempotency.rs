@@ -134,15 +134,15 @@ impl Claim {
         reused()
     }
 
-    /// The request is answered with this status: it is made once and for all.
+    /// The request is answered: what it made is made once and for all.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn finish(mut self, status: u16) -> Result<(), Problem> {
+    pub async fn finish(mut self) -> Result<(), Problem> {
         self.over = true;
         if !self.done {
             let mut tx = self.api.intake.db.begin().await?;
-            idempotency::finish(&mut tx, &self.token, status).await?;
+            idempotency::finish(&mut tx, &self.token).await?;
             tx.commit().await.map_err(DbError::from)?;
         }
         Ok(())

@@ -290,7 +290,7 @@ impl Intake {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
     {
         let Admitted { channel, limit_bytes, spooled } = admitted;
-        let spooled = read_body(spooled, body, limit_bytes, pace).await?;
+        let mut spooled = read_body(spooled, body, limit_bytes, pace).await?;
         if arriving.announced_bytes.is_some_and(|announced| announced != spooled.size_bytes()) {
             return Err(ReceiveError::Broken);
         }
@@ -298,15 +298,12 @@ impl Intake {
         if spooled.size_bytes() == 0 && channel.can_refuse() {
             return Err(refused(ReasonCode::Empty, "the file is empty; check it and send it again"));
         }
-        let (path, size_bytes, sha256) = spooled.finish().await.map_err(ReceiveError::Spool)?;
-        let stored = self.objects.put_file(&ObjectKey::incoming(document), &path, size_bytes, &sha256).await;
-        match stored {
-            Ok(stored) => Ok((size_bytes, sha256, stored.version)),
-            Err(error) => {
-                self.spool.remove(document).await;
-                Err(ReceiveError::Store(error))
-            }
-        }
+        let size_bytes = spooled.size_bytes();
+        let (path, sha256) = spooled.finish().await.map_err(ReceiveError::Spool)?;
+        let stored = self.objects.put_file(&ObjectKey::incoming(document), path, size_bytes, &sha256).await;
+        let stored = stored.map_err(ReceiveError::Store)?;
+        spooled.keep();
+        Ok((size_bytes, sha256, stored.version))
     }
 
     /// Makes the durable bytes a received document. The submission must still be open: it is locked, so that a

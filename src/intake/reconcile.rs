@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::db::contents::{self, Content, ContentState};
 use crate::db::documents::{self, Document, Judged};
-use crate::db::{self, Db, DbError, Stamp, leases, work};
+use crate::db::{self, Db, DbError, Stamp, idempotency, leases, work};
 use crate::engine::stage::StageError;
 use crate::intake::Intake;
 use crate::intake::receive::end_unreceived;
@@ -42,6 +42,8 @@ pub struct Mended {
     pub destroyed: u64,
     /// Breaches to come of what waits for a person, told.
     pub warned: u64,
+    /// Idempotency keys whose time is over, forgotten.
+    pub forgotten: u64,
 }
 
 /// For how long content found infected is looked after, in seconds: a crash is mended within a day or never.
@@ -71,12 +73,27 @@ impl Intake {
             (mended.rescanned, mended.infected) = self.rescan_contents(stamp).await?;
             mended.destroyed = self.end_destructions(stamp).await?;
             mended.warned = self.warn_of_breaches(stamp).await?;
+            mended.forgotten = self.forget_keys(stamp).await?;
         }
         Ok(mended)
     }
 
     fn before(&self, seconds_ago: u64) -> i64 {
         self.ctx.now().as_microsecond().saturating_sub(seconds(seconds_ago))
+    }
+
+    /// Forgets `Idempotency-Key`s after their time.
+    async fn forget_keys(&self, stamp: Stamp<'_>) -> Result<u64, DbError> {
+        let mut forgotten = 0;
+        loop {
+            let mut tx = self.db.begin().await?;
+            let swept = idempotency::sweep(&mut tx, stamp, PAGE).await?;
+            tx.commit().await?;
+            forgotten += swept;
+            if swept < PAGE.unsigned_abs() {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Ends uploads whose process died before their end.

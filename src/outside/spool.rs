@@ -59,17 +59,17 @@ impl Spool {
     pub async fn create(&self, document: &DocumentId) -> io::Result<SpoolFile> {
         let path = self.path(document);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).await?;
-        Ok(SpoolFile { file, path, hasher: Hasher::new(), size_bytes: 0, keep: false })
+        Ok(SpoolFile::new(file, path))
     }
 
     /// Begins a file for bytes that are no document yet. `name` is an id that the caller made.
     ///
     /// # Errors
     /// When it can't be made.
-    pub async fn scratch(&self, name: &str) -> io::Result<Scratch> {
+    pub async fn scratch(&self, name: &str) -> io::Result<SpoolFile> {
         let path = self.scratch_path(name);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
-        Ok(Scratch { file, path, hasher: Hasher::new(), size_bytes: 0 })
+        Ok(SpoolFile::new(file, path))
     }
 
     /// Whether the scratch file of that name is there: whoever made it is then alive, for a crash empties the spool.
@@ -91,7 +91,7 @@ impl Spool {
     }
 }
 
-/// A spool file being written. Dropped before [`SpoolFile::finish`], it is gone.
+/// A file of the spool. Dropped without [`SpoolFile::keep`], it is gone.
 pub struct SpoolFile {
     file: File,
     path: PathBuf,
@@ -101,52 +101,10 @@ pub struct SpoolFile {
 }
 
 impl SpoolFile {
-    /// Adds bytes.
-    ///
-    /// # Errors
-    /// When the disk takes no more.
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
-        self.size_bytes += bytes.len() as u64;
-        self.file.write_all(bytes).await
+    fn new(file: File, path: PathBuf) -> Self {
+        Self { file, path, hasher: Hasher::new(), size_bytes: 0, keep: false }
     }
 
-    /// How many bytes it has.
-    pub const fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    /// Ends it: its path, size and hash. The bytes are in the file, not yet durable: the store makes them so.
-    ///
-    /// # Errors
-    /// When the disk takes no more.
-    pub async fn finish(mut self) -> io::Result<(PathBuf, u64, Sha256)> {
-        self.file.flush().await?;
-        self.keep = true;
-        let digest = hex::encode(std::mem::take(&mut self.hasher).finalize());
-        let sha256 = digest.parse().map_err(io::Error::other)?;
-        Ok((self.path.clone(), self.size_bytes, sha256))
-    }
-}
-
-impl Drop for SpoolFile {
-    fn drop(&mut self) {
-        if !self.keep {
-            // nothing to tell: the directory is emptied at the next start anyway
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// A file of the spool that is no document's. Dropped, it is gone.
-pub struct Scratch {
-    file: File,
-    path: PathBuf,
-    hasher: Hasher,
-    size_bytes: u64,
-}
-
-impl Scratch {
     /// Adds bytes.
     ///
     /// # Errors
@@ -167,7 +125,7 @@ impl Scratch {
         &self.path
     }
 
-    /// Ends the writing: the file's path and hash, for as long as this lives.
+    /// Ends the writing: its path and hash. The bytes are in the file, not yet durable: the store makes them so.
     ///
     /// # Errors
     /// When the disk takes no more.
@@ -176,11 +134,18 @@ impl Scratch {
         let digest = hex::encode(self.hasher.clone().finalize());
         Ok((&self.path, digest.parse().map_err(io::Error::other)?))
     }
+
+    /// Leaves it in the spool for the stages.
+    pub fn keep(mut self) {
+        self.keep = true;
+    }
 }
 
-impl Drop for Scratch {
+impl Drop for SpoolFile {
     fn drop(&mut self) {
-        // nothing to tell: the directory is emptied at the next start anyway
-        let _ = std::fs::remove_file(&self.path);
+        if !self.keep {
+            // nothing to tell: the directory is emptied at the next start anyway
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Requests under an `Idempotency-Key` (INT-31), and the one call of backend services.
 
+use std::time::Duration;
+
 use lettercase::model::document::DocumentState;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
@@ -54,6 +56,26 @@ on_both! {
         assert_eq!(status, 202);
         assert_ne!(other["id"], first["id"], "another key is another request");
         assert_eq!(documents(world).await, 4);
+    }
+}
+
+on_both! {
+    async fn int_31_a_key_is_remembered_for_its_time_and_no_longer(world: &World) {
+        let server = Server::start(&world.app).await;
+        let files = [("one.txt", "a page"), ("two.txt", "another page")];
+        let (_, first) = intake(&server, Some("k"), form(r#"{"kind":"appeal"}"#, &files)).await;
+        world.settle().await;
+        let kept = async || crate::journey::count(world, "SELECT COUNT(*) AS n FROM idempotency").await;
+        let of_the_request_and_its_files = kept().await;
+        assert_eq!(of_the_request_and_its_files, 3);
+        let time = Duration::from_secs(world.app.doors.idempotency.expiry_h * 3_600);
+        world.advance(time - Duration::from_secs(1));
+        assert_eq!(world.app.intake.reconcile("ours").await.unwrap().forgotten, 0);
+        world.advance(Duration::from_secs(1));
+        assert_eq!(world.app.intake.reconcile("ours").await.unwrap().forgotten, 3);
+        assert_eq!(kept().await, 0);
+        let (_, later) = intake(&server, Some("k"), form(r#"{"kind":"appeal"}"#, &files)).await;
+        assert_ne!(later["id"], first["id"], "a new request under a key that is free again");
     }
 }
 

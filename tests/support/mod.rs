@@ -260,7 +260,8 @@ impl World {
     /// A submission as its sender sees it.
     pub async fn view(&self, id: &SubmissionId) -> SubmissionView {
         let mut conn = self.db().read().await.unwrap();
-        view::of_submission(&mut conn, id, view::Eyes::All).await.unwrap().unwrap()
+        let submission = lettercase::db::submissions::get(&mut conn, id).await.unwrap().unwrap();
+        view::of_submission(&mut conn, submission, view::Eyes::All).await.unwrap()
     }
 
     /// A document's row.

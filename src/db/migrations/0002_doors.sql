@@ -74,7 +74,6 @@ CREATE TABLE idempotency (
     resource    TEXT NOT NULL,
     -- hash of what the request said; known once it was read. Files are compared with the documents they became
     fingerprint TEXT,
-    status      BIGINT,
     created_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL,
     PRIMARY KEY (principal, name)

@@ -57,7 +57,7 @@ pub async fn raw(
         Err(problem) => return Err(refused(claim, problem).await),
     };
     if let Some(claim) = claim {
-        claim.finish(StatusCode::CREATED.as_u16()).await?;
+        claim.finish().await?;
     }
     api.engine.wake();
     Ok((StatusCode::CREATED, Json(receipt)))
@@ -91,7 +91,7 @@ pub async fn multipart(
         Err(problem) => return Err(refused(claim, problem).await),
     };
     if let Some(claim) = claim {
-        claim.finish(StatusCode::CREATED.as_u16()).await?;
+        claim.finish().await?;
     }
     Ok((StatusCode::CREATED, Json(receipts)))
 }
@@ -134,7 +134,7 @@ pub(super) async fn take_all(
             Err(problem) => return Err(refused(own, problem).await),
         }
         if let Some(own) = own {
-            own.finish(StatusCode::CREATED.as_u16()).await?;
+            own.finish().await?;
         }
         api.engine.wake();
     }

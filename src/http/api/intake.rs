@@ -51,11 +51,11 @@ pub async fn intake(
         Err(problem) => return Err(refused(claim, problem).await),
     };
     if let Some(claim) = claim {
-        claim.finish(StatusCode::ACCEPTED.as_u16()).await?;
+        claim.finish().await?;
     }
     api.engine.wake();
     let location = format!("/v1/submissions/{}", submission.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(look(&api, &caller, &submission.id).await?)))
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(look(&api, &caller, submission).await?)))
 }
 
 async fn send(

@@ -20,13 +20,13 @@ use crate::http::errors::Problem;
 use crate::http::limits::UnderWay;
 use crate::http::problems::Code;
 use crate::intake::receive::is_too_slow;
-use crate::outside::spool::Scratch;
+use crate::outside::spool::SpoolFile;
 
 /// A file that came whole. Dropped, it is gone.
 pub(super) struct Spooled {
     /// What its rows look like.
     pub(super) form: Form,
-    scratch: Scratch,
+    scratch: SpoolFile,
     _under_way: UnderWay,
 }
 

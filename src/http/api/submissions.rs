@@ -71,11 +71,11 @@ pub async fn open(
         Err(problem) => return Err(refused(claim, problem).await),
     };
     if let Some(claim) = claim {
-        claim.finish(StatusCode::CREATED.as_u16()).await?;
+        claim.finish().await?;
     }
     api.engine.wake();
     let location = format!("/v1/submissions/{}", submission.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(look(&api, &caller, &submission.id).await?)))
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(look(&api, &caller, submission).await?)))
 }
 
 /// Ends the claim of a request that was refused, and hands its problem on. What may work when sent again unchanged
@@ -158,11 +158,9 @@ pub async fn status(
 ) -> Result<Json<SubmissionView>, Problem> {
     let Path(id) = path?;
     let id = parse(&id)?;
-    {
-        let mut conn = api.intake.db.read().await?;
-        submission_for(&mut conn, &caller, Action::ReadSubmission, &id).await?;
-    }
-    Ok(Json(look(&api, &caller, &id).await?))
+    let mut conn = api.intake.db.read().await?;
+    let submission = submission_for(&mut conn, &caller, Action::ReadSubmission, &id).await?;
+    Ok(Json(of_submission(&mut conn, submission, Eyes::Of(&caller.principal)).await?))
 }
 
 /// Send a submission: from here on it is the payer's. A second time changes nothing.
@@ -181,7 +179,7 @@ pub async fn submit(
     }
     let submission = api.intake.submit(&caller.actor(), &id).await?;
     api.engine.wake();
-    Ok((StatusCode::ACCEPTED, Json(look(&api, &caller, &submission.id).await?)))
+    Ok((StatusCode::ACCEPTED, Json(look(&api, &caller, submission).await?)))
 }
 
 /// Withdraw a submission that was not sent yet, with its files.
@@ -203,9 +201,9 @@ pub async fn withdraw(
 }
 
 /// A submission as the caller sees it. That the caller may see it has been asked before.
-pub(super) async fn look(api: &Api, caller: &Caller, id: &SubmissionId) -> Result<SubmissionView, Problem> {
+pub(super) async fn look(api: &Api, caller: &Caller, submission: Submission) -> Result<SubmissionView, Problem> {
     let mut conn = api.intake.db.read().await?;
-    of_submission(&mut conn, id, Eyes::Of(&caller.principal)).await?.ok_or_else(|| Problem::not_found(SUBMISSION))
+    Ok(of_submission(&mut conn, submission, Eyes::Of(&caller.principal)).await?)
 }
 
 const SUBMISSION: &str = "submission";

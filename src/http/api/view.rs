@@ -163,19 +163,14 @@ pub fn record_of_case(case: &CaseFile) -> Record<'_> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_submission(
-    conn: &mut Conn,
-    id: &SubmissionId,
-    eyes: Eyes<'_>,
-) -> Result<Option<SubmissionView>, DbError> {
-    let Some(submission) = submissions::get(conn, id).await? else { return Ok(None) };
-    let answer = submissions::case_answer(conn, id).await?;
-    let rows = documents::of_submission(conn, id).await?;
+pub async fn of_submission(conn: &mut Conn, submission: Submission, eyes: Eyes<'_>) -> Result<SubmissionView, DbError> {
+    let answer = submissions::case_answer(conn, &submission.id).await?;
+    let rows = documents::of_submission(conn, &submission.id).await?;
     let mut views = Vec::with_capacity(rows.len());
     for row in &rows {
         views.push(of_document(conn, row, eyes).await?);
     }
-    Ok(Some(view(conn, submission, answer, views, eyes).await?))
+    view(conn, submission, answer, views, eyes).await
 }
 
 async fn view(

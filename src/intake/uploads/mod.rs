@@ -38,7 +38,7 @@ use crate::model::judgement::{Reason, ReasonCode};
 use crate::model::phi::Phi;
 use crate::model::submission::SubmissionState;
 use crate::outside::objects::ObjectError;
-use crate::outside::spool::Scratch;
+use crate::outside::spool::SpoolFile;
 
 /// Why an upload was not begun or did not go on.
 #[derive(Debug, Error)]
@@ -149,7 +149,7 @@ pub struct NewUpload<'a> {
 struct Held {
     upload: Upload,
     token: String,
-    scratch: Scratch,
+    scratch: SpoolFile,
 }
 
 impl Intake {
