@@ -177,9 +177,15 @@ impl Db {
                     "PRAGMA synchronous = FULL",
                     "PRAGMA busy_timeout = 10000",
                     "PRAGMA temp_store = MEMORY",
+                    // 16 MiB for each connection that needs it: the upper pages of the indexes of millions of rows
+                    "PRAGMA cache_size = -16384",
                 ];
-                const READER: &[&str] =
-                    &["PRAGMA busy_timeout = 10000", "PRAGMA temp_store = MEMORY", "PRAGMA query_only = ON"];
+                const READER: &[&str] = &[
+                    "PRAGMA busy_timeout = 10000",
+                    "PRAGMA temp_store = MEMORY",
+                    "PRAGMA cache_size = -16384",
+                    "PRAGMA query_only = ON",
+                ];
                 let url = if url.contains('?') { url.to_owned() } else { format!("{url}?mode=rwc") };
                 (pool(1, WRITER).connect(&url).await?, pool(4, READER).connect(&url).await?)
             }
