@@ -8,6 +8,7 @@ pub mod document;
 pub mod event;
 pub mod ids;
 pub mod judgement;
+pub mod letter;
 pub mod matching;
 pub mod pages;
 pub mod people;
