@@ -11,6 +11,7 @@ use super::{Conn, DbError, Stamp, number, opt_text, text};
 use crate::codes;
 use crate::model::document::DocumentState;
 use crate::model::ids::Brand;
+use crate::model::letter::{DeliveryState, LetterState};
 use crate::model::submission::SubmissionState;
 
 codes! {
@@ -20,6 +21,10 @@ codes! {
         Document = "document",
         /// Submissions.
         Submission = "submission",
+        /// Letters.
+        Letter = "letter",
+        /// Deliveries of letters.
+        Delivery = "delivery",
     }
 }
 
@@ -109,6 +114,8 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     let rows = sqlx::query(
         "SELECT 'row' AS what, 'document' AS kind, state AS state, COUNT(*) AS n FROM document GROUP BY state
          UNION ALL SELECT 'row', 'submission', state, COUNT(*) FROM submission GROUP BY state
+         UNION ALL SELECT 'row', 'letter', state, COUNT(*) FROM letter GROUP BY state
+         UNION ALL SELECT 'row', 'delivery', state, COUNT(*) FROM delivery GROUP BY state
          UNION ALL SELECT 'in', kind, to_state, COUNT(*) FROM posting GROUP BY kind, to_state
          UNION ALL SELECT 'out', kind, from_state, COUNT(*) FROM posting WHERE from_state IS NOT NULL GROUP BY kind, from_state
          UNION ALL SELECT 'receipts', kind, NULL, COUNT(*) FROM receipt GROUP BY kind
@@ -132,6 +139,8 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     let mut states: Vec<(Kind, String)> = Vec::new();
     states.extend(DocumentState::ALL.iter().map(|s| (Kind::Document, s.to_string())));
     states.extend(SubmissionState::ALL.iter().map(|s| (Kind::Submission, s.to_string())));
+    states.extend(LetterState::ALL.iter().map(|s| (Kind::Letter, s.to_string())));
+    states.extend(DeliveryState::ALL.iter().map(|s| (Kind::Delivery, s.to_string())));
     // A state that the program does not know is counted, too: it must not be there.
     for (what, kind, state) in figures.keys() {
         if matches!(what.as_str(), "row" | "in" | "out")

@@ -7,6 +7,7 @@
 
 pub mod case_files;
 pub mod contents;
+pub mod deliveries;
 pub mod documents;
 pub mod events;
 pub mod fill;
@@ -14,6 +15,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod letters;
 pub mod reference;
 pub mod returns;
 pub mod sources;

@@ -35,11 +35,16 @@ pub async fn upsert(conn: &mut Conn, stamp: Stamp<'_>, record: &Record) -> Resul
 
 async fn tin(conn: &mut Conn, stamp: Stamp<'_>, record: &TinRecord) -> Result<Upserted, DbError> {
     sqlx::query(
-        "INSERT INTO tin (tin, uid, name) VALUES ($1, $2, $3) ON CONFLICT (tin) DO UPDATE SET name = excluded.name",
+        "INSERT INTO tin (tin, uid, name, address, fax, registered_on) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (tin) DO UPDATE SET name = excluded.name, address = COALESCE(excluded.address, tin.address),
+            fax = COALESCE(excluded.fax, tin.fax), registered_on = COALESCE(excluded.registered_on, tin.registered_on)",
     )
     .bind(record.tin.as_str())
     .bind(stamp.ctx.new_id())
     .bind(&record.name)
+    .bind(json_of(record.address().ok().flatten().as_ref())?)
+    .bind(record.fax.as_deref())
+    .bind(record.registered_on.map(|day| day.to_string()))
     .execute(conn)
     .await?;
     Ok(Upserted::Done)
@@ -60,10 +65,11 @@ async fn provider(conn: &mut Conn, record: &ProviderRecord) -> Result<Upserted, 
 
 async fn member(conn: &mut Conn, record: &MemberRecord) -> Result<Upserted, DbError> {
     sqlx::query(
-        "INSERT INTO member (brand, member_id, first_name, last_name, birth_date, account)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO member (brand, member_id, first_name, last_name, birth_date, account, address, plan)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (brand, member_id) DO UPDATE SET first_name = excluded.first_name,
-            last_name = excluded.last_name, birth_date = excluded.birth_date, account = excluded.account",
+            last_name = excluded.last_name, birth_date = excluded.birth_date, account = excluded.account,
+            address = COALESCE(excluded.address, member.address), plan = COALESCE(excluded.plan, member.plan)",
     )
     .bind(record.brand.as_str())
     .bind(record.member_id.as_str())
@@ -71,6 +77,8 @@ async fn member(conn: &mut Conn, record: &MemberRecord) -> Result<Upserted, DbEr
     .bind(record.last_name.reveal())
     .bind(record.birth_date.reveal().to_string())
     .bind(record.account.as_deref())
+    .bind(json_of(record.address().ok().flatten().as_ref())?)
+    .bind(record.plan.as_deref())
     .execute(conn)
     .await?;
     Ok(Upserted::Done)
@@ -152,6 +160,10 @@ async fn case(conn: &mut Conn, stamp: Stamp<'_>, record: &CaseRecord, status: Ca
         tasks::bring_forward(conn, &case.id, deadline_at).await?;
     }
     Ok(Upserted::Done)
+}
+
+fn json_of<T: serde::Serialize>(value: Option<&T>) -> Result<Option<String>, DbError> {
+    value.map(serde_json::to_string).transpose().map_err(|_| DbError::Unreadable { column: "address" })
 }
 
 /// Other systems send days; the start of the day in UTC stands for it until cases keep days of their own.

@@ -11,6 +11,7 @@ use crate::model::case::CaseKind;
 use crate::model::document::{Access, DocumentState};
 use crate::model::ids::{Brand, EventId};
 use crate::model::judgement::UnknownCode;
+use crate::model::letter::{DeliveryState, LetterState};
 use crate::model::submission::SubmissionState;
 
 /// What happened.
@@ -58,6 +59,22 @@ pub enum EventType {
     EntitlementChanged,
     /// Somebody searched, exported or verified the audit log (OPS-14).
     AuditRead,
+    /// A letter came into a state.
+    Letter(LetterState),
+    /// A letter was marked as superseded by another (COR-16).
+    LetterSuperseded,
+    /// Somebody opened or downloaded a letter (COR-26, OPS-14).
+    LetterOpened,
+    /// A refused letter will soon be overdue, or is.
+    LetterDueSoon,
+    /// Letters of a type or a practice are held back, or no longer (COR-16).
+    LetterHoldChanged,
+    /// A delivery of a letter came into a state.
+    Delivery(DeliveryState),
+    /// Paper was turned on or off for a practice (COR-12).
+    PaperChanged,
+    /// A letter that needs an answer was not opened in time (COR-26).
+    MessageUnread,
 }
 
 impl fmt::Display for EventType {
@@ -84,6 +101,14 @@ impl fmt::Display for EventType {
             Self::UserRolesChanged => f.write_str("user.roles_changed"),
             Self::EntitlementChanged => f.write_str("entitlement.changed"),
             Self::AuditRead => f.write_str("audit.read"),
+            Self::Letter(state) => write!(f, "letter.{state}"),
+            Self::LetterSuperseded => f.write_str("letter.superseded"),
+            Self::LetterOpened => f.write_str("letter.opened"),
+            Self::LetterDueSoon => f.write_str("letter.due_soon"),
+            Self::LetterHoldChanged => f.write_str("letter.hold_changed"),
+            Self::Delivery(state) => write!(f, "delivery.{state}"),
+            Self::PaperChanged => f.write_str("tin.paper_changed"),
+            Self::MessageUnread => f.write_str("message.unread"),
         }
     }
 }
@@ -109,12 +134,20 @@ impl FromStr for EventType {
             "user.roles_changed" => Self::UserRolesChanged,
             "entitlement.changed" => Self::EntitlementChanged,
             "audit.read" => Self::AuditRead,
+            "letter.superseded" => Self::LetterSuperseded,
+            "letter.opened" => Self::LetterOpened,
+            "letter.due_soon" => Self::LetterDueSoon,
+            "letter.hold_changed" => Self::LetterHoldChanged,
+            "tin.paper_changed" => Self::PaperChanged,
+            "message.unread" => Self::MessageUnread,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
                     Err(_) => Self::Document(word.parse()?),
                 },
                 ("submission", state) => Self::Submission(state.parse()?),
+                ("letter", state) => Self::Letter(state.parse()?),
+                ("delivery", state) => Self::Delivery(state.parse()?),
                 ("case", rest) => match rest.split_once('.').ok_or(unknown.clone())? {
                     ("opened", kind) => Self::CaseOpened(kind.parse()?),
                     ("status_changed", kind) => Self::CaseStatusChanged(kind.parse()?),
@@ -191,7 +224,15 @@ mod tests {
             EventType::UserRolesChanged,
             EventType::EntitlementChanged,
             EventType::AuditRead,
+            EventType::LetterSuperseded,
+            EventType::LetterOpened,
+            EventType::LetterDueSoon,
+            EventType::LetterHoldChanged,
+            EventType::PaperChanged,
+            EventType::MessageUnread,
         ];
+        all.extend(LetterState::ALL.iter().map(|state| EventType::Letter(*state)));
+        all.extend(DeliveryState::ALL.iter().map(|state| EventType::Delivery(*state)));
         all.extend(DocumentState::ALL.iter().map(|s| EventType::Document(*s)));
         all.extend(Access::ALL.iter().map(|access| EventType::Disclosed(*access)));
         all.extend(SubmissionState::ALL.iter().map(|s| EventType::Submission(*s)));

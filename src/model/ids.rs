@@ -157,6 +157,18 @@ text_id!(
     UploadId, "upload id", uuid
 );
 text_id!(
+    /// A letter's id (UUIDv7).
+    LetterId, "letter id", uuid
+);
+text_id!(
+    /// A delivery's id (UUIDv7): one way of a letter to its addressee.
+    DeliveryId, "delivery id", uuid
+);
+text_id!(
+    /// A message's id (UUIDv7): what users see in the Messaging Center.
+    MessageId, "message id", uuid
+);
+text_id!(
     /// Who vouches for a login: the issuer of OIDC tokens, or the name of a portal. Compared byte by byte.
     Issuer, "issuer", |text| {
         if text.is_empty() || text.len() > 255 {
@@ -260,7 +272,8 @@ text_id!(
     }
 );
 
-printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, Issuer, Brand, Sha256, ReferenceNumber);
+printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, LetterId, DeliveryId, MessageId);
+printable!(Issuer, Brand, Sha256, ReferenceNumber);
 hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 
 impl Tin {

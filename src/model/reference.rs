@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use crate::codes;
+use crate::model::address::Address;
 use crate::model::case::{CaseKind, CaseStatus, ClaimStatus};
 use crate::model::ids::{AttachmentControlNumber, Brand, CaseNumber, ClaimNumber, MemberId, Npi, Tin};
 use crate::model::phi::Phi;
@@ -49,6 +50,23 @@ codes! {
 pub struct TinRecord {
     pub tin: Tin,
     pub name: String,
+    #[serde(default)]
+    pub address_line_1: Option<String>,
+    #[serde(default)]
+    pub address_line_2: Option<String>,
+    #[serde(default)]
+    pub city: Option<String>,
+    #[serde(default)]
+    pub state: Option<String>,
+    #[serde(default)]
+    pub zip: Option<String>,
+    /// Where its letters by fax go: ten digits.
+    #[serde(default)]
+    pub fax: Option<String>,
+    /// The day it registered for digital correspondence (COR-10). A load that does not say leaves it, the address and
+    /// the fax as they are.
+    #[serde(default)]
+    pub registered_on: Option<Date>,
 }
 
 /// A provider.
@@ -73,6 +91,46 @@ pub struct MemberRecord {
     pub birth_date: Phi<Date>,
     #[serde(default)]
     pub account: Option<String>,
+    #[serde(default)]
+    pub address_line_1: Option<Phi<String>>,
+    #[serde(default)]
+    pub address_line_2: Option<Phi<String>>,
+    #[serde(default)]
+    pub city: Option<Phi<String>>,
+    #[serde(default)]
+    pub state: Option<Phi<String>>,
+    #[serde(default)]
+    pub zip: Option<Phi<String>>,
+    /// The plan's code, as the payer names it (COR-03). A load that does not say leaves it and the address as they are.
+    #[serde(default)]
+    pub plan: Option<String>,
+}
+
+impl TinRecord {
+    /// Its address, if the record has one.
+    ///
+    /// # Errors
+    /// Names the field and the rule, without the value.
+    pub fn address(&self) -> Result<Option<Address>, String> {
+        let lines = [self.address_line_1.as_deref(), self.address_line_2.as_deref()];
+        Address::from_fields(lines, self.city.as_deref(), self.state.as_deref(), self.zip.as_deref())
+    }
+}
+
+impl MemberRecord {
+    /// Their address, if the record has one.
+    ///
+    /// # Errors
+    /// Names the field and the rule, without the value.
+    pub fn address(&self) -> Result<Option<Phi<Address>>, String> {
+        fn of(field: Option<&Phi<String>>) -> Option<&str> {
+            field.map(|text| text.reveal().as_str())
+        }
+        let lines = [of(self.address_line_1.as_ref()), of(self.address_line_2.as_ref())];
+        let address =
+            Address::from_fields(lines, of(self.city.as_ref()), of(self.state.as_ref()), of(self.zip.as_ref()))?;
+        Ok(address.map(Phi))
+    }
 }
 
 /// A claim.
@@ -164,6 +222,16 @@ impl Record {
     /// A sentence part that names the field and the rule, without the value.
     pub fn check(self) -> Result<Self, String> {
         match &self {
+            Self::Tin(tin) => {
+                match tin.fax.as_ref().is_none_or(|fax| fax.len() == 10 && fax.bytes().all(|b| b.is_ascii_digit())) {
+                    true => tin.address().map(|_| self),
+                    false => Err("fax must have 10 digits".into()),
+                }
+            }
+            Self::Member(member) => match member.plan.as_ref().is_none_or(|plan| is_code(plan)) {
+                true => member.address().map(|_| self),
+                false => Err("plan may have 1 to 32 letters, digits, - and _".into()),
+            },
             Self::Claim(claim) if claim.service_to < claim.service_from => {
                 Err("service_to lies before service_from".into())
             }
@@ -182,4 +250,9 @@ impl Record {
             _ => Ok(self),
         }
     }
+}
+
+/// Whether a text may name something of the payer's, as a plan.
+fn is_code(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

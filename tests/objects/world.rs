@@ -241,6 +241,7 @@ impl Moto {
                 quarantine: "docs-barred".into(),
                 audit: "docs-proof".into(),
                 parts: Some("docs-parts".into()),
+                letters: Some("docs-letters".into()),
             },
             encryption: S3Encryption::Aes256,
             ..s3_options(self.address)

@@ -32,6 +32,11 @@ impl ObjectKey {
         Self { place: Place::Quarantine, name: addressed(brand, sha256) }
     }
 
+    /// The PDF of a letter (COR-02). It lies under its hash, so that nothing can be put in its place.
+    pub fn letter(brand: &Brand, sha256: &Sha256) -> Self {
+        Self { place: Place::Letters, name: addressed(brand, sha256) }
+    }
+
     /// An object of the audit: 1 to 128 lower-case letters, digits, `-`, `_` and `.`, the first not a `.`.
     pub fn audit(name: &str) -> Result<Self, IdError> {
         let refuse = |rule| Err(IdError { kind: "audit object name", rule });
@@ -64,7 +69,7 @@ impl ObjectKey {
         let key = match place {
             Place::Incoming => Self::incoming(&name.parse()?),
             Place::Audit => Self::audit(name)?,
-            Place::Content | Place::Quarantine => {
+            Place::Content | Place::Quarantine | Place::Letters => {
                 let mut parts = name.split('/');
                 let (Some(brand), Some(sha256)) = (parts.next(), parts.next_back()) else {
                     return Err(foreign);

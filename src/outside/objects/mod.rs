@@ -53,6 +53,8 @@ crate::codes! {
         Audit = "audit",
         /// Parts of resumable uploads that are not whole yet, unscanned: by upload id and first byte.
         Parts = "parts",
+        /// The PDFs of letters, by brand and SHA-256: never changed.
+        Letters = "letters",
     }
 }
 

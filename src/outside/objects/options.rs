@@ -111,6 +111,9 @@ pub enum S3Buckets {
         /// For [`Place::Parts`]. Without it they are beside `incoming`, whose bytes are as unscanned.
         #[serde(default)]
         parts: Option<String>,
+        /// For [`Place::Letters`]. Without it they are beside `content`, which is as clean.
+        #[serde(default)]
+        letters: Option<String>,
     },
 }
 
@@ -124,6 +127,7 @@ impl S3Buckets {
             (Self::Each { quarantine, .. }, Place::Quarantine) => quarantine,
             (Self::Each { audit, .. }, Place::Audit) => audit,
             (Self::Each { parts, incoming, .. }, Place::Parts) => parts.as_ref().unwrap_or(incoming),
+            (Self::Each { letters, content, .. }, Place::Letters) => letters.as_ref().unwrap_or(content),
         }
     }
 }
@@ -232,11 +236,11 @@ mod tests {
             panic!("not S3");
         };
         let of_all = |s3: &S3Options| Place::ALL.iter().map(|p| s3.buckets.of(*p)).collect::<String>();
-        assert_eq!(of_all(&s3), "icqai", "parts are beside incoming where nobody says otherwise");
-        let ObjectsOptions::S3(s3) = read(&format!("{each}\nparts='p'")).unwrap() else {
+        assert_eq!(of_all(&s3), "icqaic", "parts are beside incoming and letters beside content unless told otherwise");
+        let ObjectsOptions::S3(s3) = read(&format!("{each}\nparts='p'\nletters='l'")).unwrap() else {
             panic!("not S3");
         };
-        assert_eq!(of_all(&s3), "icqap");
+        assert_eq!(of_all(&s3), "icqapl");
     }
 
     #[test]
