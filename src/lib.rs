@@ -13,6 +13,7 @@ pub mod engine;
 pub mod access;
 pub mod cases;
 pub mod intake;
+pub mod letters;
 
 pub mod http;
 

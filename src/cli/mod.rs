@@ -12,6 +12,7 @@ mod output;
 mod queue;
 mod sources;
 mod submit;
+mod templates;
 mod users;
 
 use std::collections::BTreeMap;
@@ -151,6 +152,11 @@ enum Command {
     Users {
         #[command(subcommand)]
         command: users::UsersCommand,
+    },
+    /// Templates of letters: list, check, preview.
+    Templates {
+        #[command(subcommand)]
+        command: templates::TemplatesCommand,
     },
     /// Send the samples through everything and show what becomes of each.
     Demo(demo::DemoArgs),
@@ -400,6 +406,7 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         }
         Command::Keys { command } => keys::run(command, environment).await,
         Command::Users { command } => users::run(command, environment).await,
+        Command::Templates { command } => templates::run(command, environment),
         other => {
             node::start_log(environment, false);
             admin::run(other, environment).await

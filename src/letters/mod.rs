@@ -1,0 +1,25 @@
+//! Journey 2: letters. What a letter is made of is checked whole before anything is rendered; what is rendered is one
+//! PDF, the same bytes for the same data, template and brand.
+//!
+//! Refused designs: templates that compute (they set what the data say), data filled with blanks where something is
+//! missing, and the system's fonts or clock.
+
+pub mod barcode;
+pub mod brand;
+pub mod data;
+pub mod details;
+pub mod faults;
+pub mod fields;
+pub mod files;
+pub mod fonts;
+pub mod head;
+pub mod overflow;
+pub mod plan;
+pub mod render;
+mod world;
+
+pub use data::LetterData;
+pub use faults::{FieldFault, FieldRule};
+pub use head::Head;
+pub use plan::CorrespondencePlan;
+pub use render::{RenderError, Rendered, Renderer};
