@@ -1,12 +1,15 @@
 //! Puts the parts together from the settings: the one place that knows all of them.
 
+pub mod correspondence;
+
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 
+use self::correspondence::CorrespondencePlan;
 use crate::access::Access;
 use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
@@ -21,6 +24,10 @@ use crate::http::plan::DoorsPlan;
 use crate::intake::plan::{IntakePlan, load_calendar};
 use crate::intake::sources::{SourceError, Sources};
 use crate::intake::{Intake, stages};
+use crate::letters::asks::Asks;
+use crate::letters::render::OpenError;
+use crate::letters::stages::Letters;
+use crate::letters::{self, Renderer};
 use crate::model::calendar::Calendar;
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
@@ -51,6 +58,9 @@ pub enum StartError {
     /// A source of the mailroom can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The templates of letters can't be used.
+    #[error(transparent)]
+    Templates(#[from] OpenError),
     /// A file or directory of ours can't be used.
     #[error("can't {doing} {path}: {source}")]
     Disk {
@@ -83,6 +93,8 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// The intake journey.
     pub intake: Intake,
+    /// Letters: from what asks for them to their PDFs.
+    pub letters: Letters,
     /// The engine over all stages.
     pub engine: Engine,
     /// Who callers are.
@@ -149,6 +161,23 @@ pub fn open_access(settings: &Settings, db: Db, ctx: Context) -> Result<Access, 
     Ok(Access::new(db, ctx, oidc, policy))
 }
 
+/// The templates built in, or those below the configuration directory. The built-in ones are read once in a process.
+///
+/// # Errors
+/// When they can't be used.
+pub fn open_renderer(config: Option<&Path>) -> Result<Arc<Renderer>, StartError> {
+    static BUILT_IN: OnceLock<Arc<Renderer>> = OnceLock::new();
+    let own = config.map(|dir| dir.join("templates")).filter(|dir| dir.is_dir());
+    if let Some(dir) = own {
+        return Ok(Arc::new(Renderer::open(Some(&dir))?));
+    }
+    if let Some(renderer) = BUILT_IN.get() {
+        return Ok(renderer.clone());
+    }
+    let renderer = Arc::new(Renderer::open(None)?);
+    Ok(BUILT_IN.get_or_init(|| renderer).clone())
+}
+
 /// This program's own file, for the children it runs.
 ///
 /// # Errors
@@ -166,7 +195,8 @@ impl App {
         let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
         let access = AccessPolicy::load(settings.config_dir.as_deref())?;
         let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
-        let hash = plan::joined(&[&loaded.hash, &access.hash, &doors.hash]);
+        let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?;
+        let hash = plan::joined(&[&loaded.hash, &access.hash, &doors.hash, &correspondence.hash]);
         let lock = Arc::new(lock_node(&settings)?);
         let db = open_db(&settings).await?;
         let scanner = open_scanner(&settings, &loaded.plan).await?;
@@ -204,7 +234,9 @@ impl App {
         let plan_hash = format!("{plan_hash}+{}", calendar.hash);
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
-        let policies = plan.work.clone();
+        let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?.plan;
+        let mut policies = plan.work.clone();
+        policies.extend(correspondence.work);
         let access = open_access(&settings, db.clone(), ctx.clone())?;
         let intake = Intake {
             db: db.clone(),
@@ -217,17 +249,37 @@ impl App {
             extract,
             scanner,
         };
+        let letters = Letters {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            plan: Arc::new(correspondence.letters),
+            calendar: intake.calendar.clone(),
+            objects: objects.clone(),
+            renderer: open_renderer(settings.config_dir.as_deref())?,
+        };
+        let mut chains = stages::chains(&intake);
+        chains.push(letters::stages::chain(&letters));
         let engine = Engine::new(Parts {
             db,
             node: settings.node.clone(),
-            chains: stages::chains(&intake),
+            chains,
             policies,
-            readers: vec![Arc::new(Cases)],
+            readers: vec![Arc::new(Cases), Arc::new(Asks)],
             // By its name: after a crash the node goes on sealing at once, with the lease it still has.
             sequencer: Sequencer::new(audit_key.clone(), objects, settings.node.clone()),
             ctx,
         })?;
-        Ok(Self { settings: Arc::new(settings), intake, engine, access, doors, audit_key, plan_hash, _lock: None })
+        Ok(Self {
+            settings: Arc::new(settings),
+            intake,
+            letters,
+            engine,
+            access,
+            doors,
+            audit_key,
+            plan_hash,
+            _lock: None,
+        })
     }
 
     /// What the routes work with.

@@ -6,9 +6,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{CliError, Environment, code, output};
+use crate::app::correspondence::CorrespondencePlan;
 use crate::letters::overflow::Overflow;
 use crate::letters::render::{OpenError, Previewed, RenderError};
-use crate::letters::{CorrespondencePlan, Renderer, faults};
+use crate::letters::{LettersPolicy, Renderer, faults};
 use crate::model::letter::{LetterCategory, LetterType};
 
 /// Where the templates are.
@@ -82,7 +83,7 @@ struct Checked {
 }
 
 pub(super) fn run(command: TemplatesCommand, environment: &Environment) -> Result<(), CliError> {
-    let plan = CorrespondencePlan::load(environment.settings(None)?.config_dir.as_deref())?.plan;
+    let plan = CorrespondencePlan::load(environment.settings(None)?.config_dir.as_deref())?.plan.letters;
     match command {
         TemplatesCommand::List { place, json } => list(&open(&place)?, json),
         TemplatesCommand::Check { place, json } => check(&open(&place)?, &plan, json),
@@ -122,11 +123,7 @@ fn open(place: &Place) -> Result<Renderer, CliError> {
     Renderer::open(place.templates.as_deref()).map_err(|error: OpenError| CliError::Usage(error.to_string()))
 }
 
-fn sample_of(
-    renderer: &Renderer,
-    letter_type: LetterType,
-    name: Option<&str>,
-) -> Result<serde_json::Value, CliError> {
+fn sample_of(renderer: &Renderer, letter_type: LetterType, name: Option<&str>) -> Result<serde_json::Value, CliError> {
     let samples = renderer.samples(letter_type);
     let found = match name {
         Some(name) => samples.iter().find(|sample| sample.name == name),
@@ -147,8 +144,7 @@ fn told(error: &RenderError) -> String {
 }
 
 fn remarks(previewed: &Previewed) -> Vec<String> {
-    let overflows =
-        previewed.overflows.iter().map(|o| format!("page {}, {}: {}", o.page, o.kind, o.text.reveal()));
+    let overflows = previewed.overflows.iter().map(|o| format!("page {}, {}: {}", o.page, o.kind, o.text.reveal()));
     overflows.chain(previewed.warnings.iter().cloned()).collect()
 }
 
@@ -177,7 +173,7 @@ fn list(renderer: &Renderer, json: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-fn check(renderer: &Renderer, plan: &CorrespondencePlan, json: bool) -> Result<(), CliError> {
+fn check(renderer: &Renderer, plan: &LettersPolicy, json: bool) -> Result<(), CliError> {
     let mut rows = Vec::new();
     let mut sound = true;
     for letter_type in LetterType::ALL {

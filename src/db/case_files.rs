@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use serde_json::json;
 use sqlx::any::AnyRow;
 
-use super::{Conn, DbError, Stamp, exactly_one, number, opt_instant, opt_parsed, opt_text, parsed, text};
+use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_instant, opt_parsed, opt_text, parsed, text};
 use crate::db::events;
 use crate::model::case::{CaseKind, CaseStatus, ClaimStatus};
 use crate::model::event::{EventType, NewEvent};
@@ -26,6 +26,10 @@ pub struct CaseFile {
     pub case_number: CaseNumber,
     /// Its status.
     pub status: CaseStatus,
+    /// The claim it is about.
+    pub claim_number: Option<ClaimNumber>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
     /// When it was closed.
     pub closed_at: Option<Timestamp>,
     /// The practice.
@@ -44,7 +48,8 @@ pub struct CaseFile {
 macro_rules! case_file {
     ($tail:literal) => {
         concat!(
-            "SELECT id, brand, kind, case_number, status, closed_at, tin, member_id, deadline_at, sensitive_since, version
+            "SELECT id, brand, kind, case_number, status, claim_number, opened_at, closed_at, tin, member_id, deadline_at,
+                    sensitive_since, version
              FROM case_file ",
             $tail
         )
@@ -66,6 +71,8 @@ pub struct ClaimFacts {
     pub status: ClaimStatus,
     /// First and last day of service.
     pub service: (Date, Date),
+    /// The day it was last processed.
+    pub processed_on: Option<Date>,
 }
 
 /// The claim of that number.
@@ -74,7 +81,7 @@ pub struct ClaimFacts {
 /// When the database fails.
 pub async fn claim(conn: &mut Conn, brand: &Brand, number: &ClaimNumber) -> Result<Option<ClaimFacts>, DbError> {
     let row = sqlx::query(
-        "SELECT claim_number, member_id, tin, npi, status, service_from, service_to FROM claim
+        "SELECT claim_number, member_id, tin, npi, status, service_from, service_to, processed_on FROM claim
          WHERE brand = $1 AND claim_number = $2",
     )
     .bind(brand.as_str())
@@ -89,6 +96,7 @@ pub async fn claim(conn: &mut Conn, brand: &Brand, number: &ClaimNumber) -> Resu
             npi: opt_parsed(&row, "npi")?,
             status: parsed(&row, "status")?,
             service: (parsed(&row, "service_from")?, parsed(&row, "service_to")?),
+            processed_on: opt_parsed(&row, "processed_on")?,
         })
     })
     .transpose()
@@ -204,6 +212,7 @@ pub async fn set_status(
     let mut payload = payload;
     payload["from"] = json!(case.status.as_str());
     payload["to"] = json!(status.as_str());
+    payload["version"] = json!(case.version + 1);
     let event = NewEvent {
         kind: EventType::CaseStatusChanged(case.kind),
         subject: case.id.as_str(),
@@ -283,6 +292,8 @@ fn read(row: &AnyRow) -> Result<CaseFile, DbError> {
         kind,
         case_number: parsed(row, "case_number")?,
         status: CaseStatus::parse(kind, &text(row, "status")?).map_err(|_| DbError::Unreadable { column: "status" })?,
+        claim_number: opt_parsed(row, "claim_number")?,
+        opened_at: instant(row, "opened_at")?,
         closed_at: opt_instant(row, "closed_at")?,
         tin: parsed(row, "tin")?,
         member_id: parsed(row, "member_id")?,

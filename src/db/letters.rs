@@ -11,7 +11,7 @@ use super::{
 use crate::codes;
 use crate::db::{events, ledger, reference, work};
 use crate::model::event::{EventType, NewEvent};
-use crate::model::ids::{Brand, CaseId, ClaimNumber, LetterId, MemberId, Sha256, Tin};
+use crate::model::ids::{Brand, CaseId, ClaimNumber, LetterId, LetterNumber, MemberId, Sha256, Tin};
 use crate::model::letter::{LetterCategory, LetterState, LetterType};
 use crate::model::phi::Phi;
 
@@ -78,6 +78,8 @@ pub struct NewLetter<'a> {
 pub struct Letter {
     /// Its id.
     pub id: LetterId,
+    /// The number on it.
+    pub number: LetterNumber,
     /// Its brand.
     pub brand: Brand,
     /// What it says.
@@ -141,11 +143,11 @@ pub struct Made {
     pub engine_version: String,
 }
 
-/// Asks for a letter and puts it to work. `None` when the same event has asked for one before: its id is then found by
+/// Asks for a letter and puts it to work. `None` when the same event has asked for one before: it is then found by
 /// [`by_event`].
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails; [`DbError::Stale`] when another letter has its number: ask again.
 pub async fn ask(
     conn: &mut Conn,
     stamp: Stamp<'_>,
@@ -161,11 +163,12 @@ pub async fn ask(
         Addressee::Member(_) => new.tin,
     };
     let made = sqlx::query(
-        "INSERT INTO letter (id, brand, type, category, state, asker, event_id, addressee, tin, member_id, claim_number,
-                             case_id, details, supersedes, created_at, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO letter (id, number, brand, type, category, state, asker, event_id, addressee, tin, member_id,
+                             claim_number, case_id, details, supersedes, created_at, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0) ON CONFLICT DO NOTHING",
     )
     .bind(new.id.as_str())
+    .bind(LetterNumber::from_random(stamp.ctx.random_bits()).as_str())
     .bind(new.brand.as_str())
     .bind(new.letter_type.as_str())
     .bind(new.letter_type.category().as_str())
@@ -183,7 +186,8 @@ pub async fn ask(
     .execute(&mut *conn)
     .await?;
     if made.rows_affected() == 0 {
-        return Ok(None);
+        let asked = by_event(conn, new.asker, new.event_id, new.letter_type).await?;
+        return asked.map(|_| None).ok_or(DbError::Stale { what: "letter number" });
     }
     let Some(letter) = get(conn, new.id).await? else { return Err(DbError::Unreadable { column: "id" }) };
     ledger::receipt(conn, stamp, ledger::Kind::Letter, new.id.as_str(), new.brand).await?;
@@ -197,7 +201,7 @@ pub async fn ask(
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT id, brand, type, category, state, asker, event_id, addressee, tin, member_id, claim_number, case_id,
+            "SELECT id, number, brand, type, category, state, asker, event_id, addressee, tin, member_id, claim_number, case_id,
                     details, data, letter_date, template_version, brand_version, engine_version, sha256, size_bytes,
                     pages, reason_code, reason, due_at, supersedes, superseded_by, created_at, ended_at, version
              FROM letter ",
@@ -439,6 +443,7 @@ fn read(row: &AnyRow) -> Result<Letter, DbError> {
     };
     Ok(Letter {
         id: parsed(row, "id")?,
+        number: parsed(row, "number")?,
         brand: parsed(row, "brand")?,
         letter_type: parsed(row, "type")?,
         category: parsed(row, "category")?,

@@ -19,6 +19,7 @@ pub mod letters;
 pub mod reference;
 pub mod returns;
 pub mod sources;
+pub mod status_details;
 pub mod submissions;
 pub mod tasks;
 pub mod uploads;

@@ -4,10 +4,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::{Conn, DbError, Stamp, number, opt_text};
+use sqlx::any::AnyRow;
+
+use super::{Conn, DbError, Stamp, number, opt_parsed, opt_text, text};
 use crate::db::{case_files, tasks};
+use crate::model::address::Address;
 use crate::model::case::CaseStatus;
-use crate::model::ids::{AttachmentControlNumber, Brand, ClaimNumber, Npi, Tin};
+use crate::model::ids::{AttachmentControlNumber, Brand, ClaimNumber, MemberId, Npi, Tin};
+use crate::model::phi::Phi;
 use crate::model::reference::{CaseRecord, ClaimRecord, MemberRecord, ProviderRecord, Record, Sensitive, TinRecord};
 
 /// What an upsert did.
@@ -208,4 +212,83 @@ pub async fn is_member(conn: &mut Conn, brand: &Brand, member_id: &str) -> Resul
 pub async fn tin_uid(conn: &mut Conn, tin: &Tin) -> Result<Option<String>, DbError> {
     let row = sqlx::query("SELECT uid FROM tin WHERE tin = $1").bind(tin.as_str()).fetch_optional(conn).await?;
     row.map(|row| opt_text(&row, "uid")).transpose().map(Option::flatten)
+}
+
+/// A practice as letters need to know it.
+#[derive(Debug, Clone)]
+pub struct Practice {
+    /// Its name.
+    pub name: String,
+    /// Where its letters go.
+    pub address: Option<Address>,
+    /// Where its faxes go.
+    pub fax: Option<String>,
+    /// The day it registered for digital correspondence.
+    pub registered_on: Option<Date>,
+}
+
+/// The practice of that TIN.
+///
+/// # Errors
+/// When the database fails.
+pub async fn practice(conn: &mut Conn, tin: &Tin) -> Result<Option<Practice>, DbError> {
+    let row = sqlx::query("SELECT name, address, fax, registered_on FROM tin WHERE tin = $1")
+        .bind(tin.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| {
+        Ok(Practice {
+            name: text(&row, "name")?,
+            address: address(&row)?,
+            fax: opt_text(&row, "fax")?,
+            registered_on: opt_parsed(&row, "registered_on")?,
+        })
+    })
+    .transpose()
+}
+
+/// A member as letters need to know them.
+#[derive(Debug, Clone)]
+pub struct MemberFacts {
+    /// First and last name.
+    pub name: Phi<String>,
+    /// Where their letters go.
+    pub address: Option<Phi<Address>>,
+    /// The plan's code.
+    pub plan: Option<String>,
+}
+
+/// The member of that id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn member_facts(conn: &mut Conn, brand: &Brand, id: &MemberId) -> Result<Option<MemberFacts>, DbError> {
+    let row =
+        sqlx::query("SELECT first_name, last_name, address, plan FROM member WHERE brand = $1 AND member_id = $2")
+            .bind(brand.as_str())
+            .bind(id.as_str())
+            .fetch_optional(conn)
+            .await?;
+    row.map(|row| {
+        Ok(MemberFacts {
+            name: Phi(format!("{} {}", text(&row, "first_name")?, text(&row, "last_name")?)),
+            address: address(&row)?.map(Phi),
+            plan: opt_text(&row, "plan")?,
+        })
+    })
+    .transpose()
+}
+
+fn address(row: &AnyRow) -> Result<Option<Address>, DbError> {
+    let unreadable = |_| DbError::Unreadable { column: "address" };
+    opt_text(row, "address")?.map(|json| serde_json::from_str(&json).map_err(unreadable)).transpose()
+}
+
+/// The name of the provider of that NPI.
+///
+/// # Errors
+/// When the database fails.
+pub async fn provider_name(conn: &mut Conn, npi: &Npi) -> Result<Option<String>, DbError> {
+    let row = sqlx::query("SELECT name FROM provider WHERE npi = $1").bind(npi.as_str()).fetch_optional(conn).await?;
+    row.map(|row| text(&row, "name")).transpose()
 }

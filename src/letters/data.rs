@@ -8,7 +8,7 @@ use crate::letters::faults::{FieldFault, FieldRule};
 use crate::letters::fields::{Field, Reader};
 use crate::letters::fonts::Coverage;
 use crate::letters::head::Head;
-use crate::letters::plan::{CorrespondencePlan, MemberIdShown};
+use crate::letters::plan::{LettersPolicy, MemberIdShown};
 use crate::model::letter::LetterType;
 use crate::model::phi::Phi;
 
@@ -56,7 +56,7 @@ pub fn check(
     letter_type: LetterType,
     head: &Head,
     details: &Value,
-    plan: &CorrespondencePlan,
+    plan: &LettersPolicy,
     coverage: &Coverage,
 ) -> Result<LetterData, Vec<FieldFault>> {
     let Ok(head) = serde_json::to_value(head) else {
@@ -72,7 +72,7 @@ pub fn check(
 pub fn check_document(
     letter_type: LetterType,
     document: &Value,
-    plan: &CorrespondencePlan,
+    plan: &LettersPolicy,
     coverage: &Coverage,
 ) -> Result<LetterData, Vec<FieldFault>> {
     let mut reader = Reader::new(coverage);
@@ -86,7 +86,7 @@ fn check_values(
     letter_type: LetterType,
     head: Option<&Value>,
     details: Option<&Value>,
-    plan: &CorrespondencePlan,
+    plan: &LettersPolicy,
     coverage: &Coverage,
 ) -> Result<LetterData, Vec<FieldFault>> {
     let mut reader = Reader::new(coverage);
@@ -135,7 +135,7 @@ fn check_head(letter_type: LetterType, head: &Head, reader: &mut Reader<'_>) {
 }
 
 /// The head as templates read it, with as much of the member's id as policy shows.
-fn show_head(head: &Head, plan: &CorrespondencePlan) -> Value {
+fn show_head(head: &Head, plan: &LettersPolicy) -> Value {
     let mut shown = head.show();
     if plan.show.member_id == MemberIdShown::LastFour
         && let Some(id) = shown.pointer_mut("/member/member_id")

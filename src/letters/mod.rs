@@ -4,8 +4,10 @@
 //! Refused designs: templates that compute (they set what the data say), data filled with blanks where something is
 //! missing, and the system's fonts or clock.
 
+pub mod asks;
 pub mod barcode;
 pub mod brand;
+pub mod compose;
 pub mod data;
 pub mod details;
 pub mod faults;
@@ -16,10 +18,11 @@ pub mod head;
 pub mod overflow;
 pub mod plan;
 pub mod render;
+pub mod stages;
 mod world;
 
 pub use data::LetterData;
 pub use faults::{FieldFault, FieldRule};
 pub use head::Head;
-pub use plan::CorrespondencePlan;
+pub use plan::LettersPolicy;
 pub use render::{RenderError, Rendered, Renderer};

@@ -1,24 +1,32 @@
-//! The policy of letters: `pipelines/correspondence.toml`.
-
-use std::path::Path;
+//! The policy of letters: the tables `[letters.*]` of `pipelines/correspondence.toml`.
 
 use serde::Deserialize;
 
 use crate::codes;
-use crate::engine::plan::{Loaded, PlanError, load};
+use crate::engine::plan::PlanError;
 use crate::letters::details::parts::{DenialClass, DenialField};
 use crate::model::letter::LetterType;
-
-const BUILT_IN: &str = include_str!("../../pipelines/correspondence.toml");
 
 /// The plan.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CorrespondencePlan {
+pub struct LettersPolicy {
     /// What letters show.
     pub show: ShowPolicy,
     /// What a denial must hold, per class (DIS-06).
     pub denial: DenialPolicies,
+    /// What becomes of letters that can't be produced.
+    pub refused: RefusedPolicy,
+}
+
+/// What becomes of letters that can't be produced.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedPolicy {
+    /// Business days until an operator must have acted (DIS-06).
+    pub business_days: u16,
+    /// Minutes before that an overdue one to come is told of.
+    pub warn_before_m: u32,
 }
 
 codes! {
@@ -71,35 +79,28 @@ impl DenialPolicies {
 }
 
 /// What DIS-06 asks of every denial: policy can ask for more, not for less.
-const EVERY_DENIAL: [DenialField; 3] =
-    [DenialField::Reason, DenialField::AppealRights, DenialField::AppealDeadline];
+const EVERY_DENIAL: [DenialField; 3] = [DenialField::Reason, DenialField::AppealRights, DenialField::AppealDeadline];
 /// What it asks of one for medical necessity, beside that.
 const MEDICAL_NECESSITY: [DenialField; 2] = [DenialField::CoveragePolicy, DenialField::IroContact];
 
-impl CorrespondencePlan {
-    /// Reads and checks the plan.
-    ///
-    /// # Errors
-    /// Names the file, the table and the figure.
-    pub fn load(config: Option<&Path>) -> Result<Loaded<Self>, PlanError> {
-        let loaded: Loaded<Self> = load("correspondence.toml", BUILT_IN, config)?;
-        loaded.plan.check()?;
-        Ok(loaded)
-    }
-
+impl LettersPolicy {
     /// Whether a letter of this type ends with the page of languages.
     pub fn languages_page(&self, letter_type: LetterType) -> bool {
         !self.show.no_languages_page.contains(&letter_type)
     }
 
-    fn check(&self) -> Result<(), PlanError> {
+    /// Checks that the figures make sense together.
+    ///
+    /// # Errors
+    /// Names the table and the figure.
+    pub fn check(&self) -> Result<(), PlanError> {
         for class in DenialClass::ALL {
             let clinical: &[DenialField] =
                 if *class == DenialClass::MedicalNecessity { &MEDICAL_NECESSITY } else { &[] };
             let requires = &self.denial.of(*class).requires;
             if let Some(field) = EVERY_DENIAL.iter().chain(clinical).find(|field| !requires.contains(field)) {
                 return Err(PlanError::Unusable(format!(
-                    "[denial.{class}] requires must have \"{field}\": no denial goes out without it (DIS-06)"
+                    "[letters.denial.{class}] requires must have \"{field}\": no denial goes out without it (DIS-06)"
                 )));
             }
         }
@@ -111,9 +112,14 @@ impl CorrespondencePlan {
 mod tests {
     use super::*;
 
+    fn built_in() -> LettersPolicy {
+        let whole: toml::Table = toml::from_str(include_str!("../../pipelines/correspondence.toml")).unwrap();
+        whole["letters"].clone().try_into().unwrap()
+    }
+
     #[test]
     fn dis_06_policy_can_ask_more_of_a_denial_but_never_less() {
-        let plan = CorrespondencePlan::load(None).unwrap().plan;
+        let plan = built_in();
         for class in DenialClass::ALL {
             for field in plan.denial.of(*class).requires.clone() {
                 let mut less = plan.clone();

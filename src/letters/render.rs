@@ -21,7 +21,7 @@ use crate::letters::files::{Files, FilesError};
 use crate::letters::fonts::{Coverage, Fonts, TEXT_FAMILY};
 use crate::letters::head::Head;
 use crate::letters::overflow::{self, Geometry, Overflow};
-use crate::letters::plan::CorrespondencePlan;
+use crate::letters::plan::LettersPolicy;
 use crate::letters::world::{LetterWorld, Shared, id};
 use crate::model::letter::LetterType;
 use crate::model::phi::Phi;
@@ -217,7 +217,7 @@ impl Renderer {
         letter_type: LetterType,
         head: &Head,
         details: &Value,
-        plan: &CorrespondencePlan,
+        plan: &LettersPolicy,
     ) -> Result<LetterData, Vec<FieldFault>> {
         data::check(letter_type, head, details, plan, &self.coverage)
     }
@@ -230,7 +230,7 @@ impl Renderer {
         &self,
         letter_type: LetterType,
         document: &Value,
-        plan: &CorrespondencePlan,
+        plan: &LettersPolicy,
     ) -> Result<LetterData, Vec<FieldFault>> {
         data::check_document(letter_type, document, plan, &self.coverage)
     }

@@ -72,6 +72,7 @@ fn schema_of(kind: &str) -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         "TIN" => "^[0-9]{9}$",
         "NPI" => "^[0-9]{10}$",
         "SHA-256" => "^[0-9a-f]{64}$",
+        "letter number" => "^LT-[0-9A-HJKMNP-TV-Z]{10}$",
         "reference number" => "^LC-[0-9A-HJKMNP-TV-Z]{10}$",
         "brand" => "^[a-z0-9-]{1,32}(\\.test)?$",
         "claim number" | "case number" | "member id" | "attachment control number" => "^[A-Za-z0-9._/#-]{1,64}$",
@@ -262,18 +263,23 @@ text_id!(
     ReferenceNumber, "reference number", |text| {
         let text = text.trim().to_ascii_uppercase();
         let body = text.strip_prefix("LC-").ok_or("it must begin with LC-")?;
-        if body.len() != 10 || !body.bytes().all(|b| CODE_ALPHABET.contains(&b)) {
-            return Err("ten letters or digits must follow LC-");
-        }
-        if check_character(&body[..9]) != body.as_bytes().last().copied() {
-            return Err("its check character does not fit");
-        }
+        checked_code(body)?;
+        Ok(text)
+    }
+);
+
+text_id!(
+    /// The number on a letter, which is quoted on the phone: `LT-`, else as a [`ReferenceNumber`].
+    LetterNumber, "letter number", |text| {
+        let text = text.trim().to_ascii_uppercase();
+        let body = text.strip_prefix("LT-").ok_or("it must begin with LT-")?;
+        checked_code(body)?;
         Ok(text)
     }
 );
 
 printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, LetterId, DeliveryId, MessageId);
-printable!(Issuer, Brand, Sha256, ReferenceNumber);
+printable!(Issuer, Brand, Sha256, ReferenceNumber, LetterNumber);
 hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 
 impl Tin {
@@ -286,10 +292,32 @@ impl Tin {
 impl ReferenceNumber {
     /// A reference number from 45 random bits: sparse, so that a mistyped one hits no other.
     pub fn from_random(bits: u64) -> Self {
-        let body: String =
-            (0..9).map(|place| char::from(CODE_ALPHABET[((bits >> (place * 5)) & 31) as usize])).collect();
-        let check = check_character(&body).map(char::from).unwrap_or('0');
-        Self(format!("LC-{body}{check}"))
+        Self(format!("LC-{}", code_of(bits)))
+    }
+}
+
+impl LetterNumber {
+    /// A letter number from 45 random bits.
+    pub fn from_random(bits: u64) -> Self {
+        Self(format!("LT-{}", code_of(bits)))
+    }
+}
+
+/// Nine characters of 45 random bits, and their check character.
+fn code_of(bits: u64) -> String {
+    let body: String = (0..9).map(|place| char::from(CODE_ALPHABET[((bits >> (place * 5)) & 31) as usize])).collect();
+    let check = check_character(&body).map(char::from).unwrap_or('0');
+    format!("{body}{check}")
+}
+
+/// Whether it is ten characters of [`CODE_ALPHABET`], the last one the check character of the others.
+fn checked_code(body: &str) -> Result<(), &'static str> {
+    if body.len() != 10 || !body.bytes().all(|b| CODE_ALPHABET.contains(&b)) {
+        return Err("ten letters or digits must follow the hyphen");
+    }
+    match check_character(&body[..9]) == body.as_bytes().last().copied() {
+        true => Ok(()),
+        false => Err("its check character does not fit"),
     }
 }
 

@@ -125,6 +125,8 @@ codes! {
     pub enum ReasonCode {
         /// No byte came.
         Empty = "empty",
+        /// A letter lacks data, or has data it can't be made with (COR-02, DIS-06).
+        IncompleteData = "incomplete_data",
         /// Over the size limit of its case kind (INT-05).
         TooLarge = "too_large",
         /// The upload broke off or its bytes are not those announced.

@@ -14,8 +14,10 @@ ALTER TABLE member ADD COLUMN plan TEXT;
 CREATE TABLE status_detail (
     case_id     TEXT NOT NULL,
     version     BIGINT NOT NULL,
-    -- code of LetterType; NULL: the first of the status; 'none': no letter
+    -- code of LetterType; NULL: no letter
     letter_type TEXT,
+    -- code of AddresseeKind
+    addressee   TEXT NOT NULL,
     -- as JSON
     details     TEXT NOT NULL,
     PRIMARY KEY (case_id, version)
@@ -23,6 +25,8 @@ CREATE TABLE status_detail (
 
 CREATE TABLE letter (
     id            TEXT PRIMARY KEY,
+    -- what is quoted on the phone
+    number        TEXT NOT NULL UNIQUE,
     brand         TEXT NOT NULL,
     type          TEXT NOT NULL,
     -- code of LetterCategory, that of the type

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::letters::details::parts::{AppealLevel, Denial, Service};
 use crate::letters::faults::FieldRule;
 use crate::letters::fields::{Field, Reader};
-use crate::letters::plan::CorrespondencePlan;
+use crate::letters::plan::LettersPolicy;
 use crate::model::letter::LetterType;
 
 /// Declares which struct holds the details of which type.
@@ -61,7 +61,7 @@ details! {
 
 impl Details {
     /// What binds several fields: what policy asks of a denial, the IRO of an external review, days in their order.
-    pub fn check(&self, date: Date, plan: &CorrespondencePlan, reader: &mut Reader<'_>) {
+    pub fn check(&self, date: Date, plan: &LettersPolicy, reader: &mut Reader<'_>) {
         let later = |reader: &mut Reader<'_>, field: &str, day: Option<Date>| {
             if day.is_some_and(|day| day <= date) {
                 reader.fault_at(field, FieldRule::NotAfterLetter);
@@ -110,7 +110,7 @@ impl Details {
     }
 }
 
-fn check_denial(denial: &Denial, date: Date, plan: &CorrespondencePlan, reader: &mut Reader<'_>) {
+fn check_denial(denial: &Denial, date: Date, plan: &LettersPolicy, reader: &mut Reader<'_>) {
     reader.under("denial", |reader| {
         for field in plan.denial.of(denial.class).requires.iter().filter(|field| !denial.has(**field)) {
             reader.fault_at(field.as_str(), FieldRule::DenialNeeds);
