@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{CliError, Environment, code, output};
 use crate::app::correspondence::CorrespondencePlan;
 use crate::letters::overflow::Overflow;
-use crate::letters::render::{OpenError, Previewed, RenderError};
+use crate::letters::render::{OpenError, RenderError, Rendered};
 use crate::letters::{LettersPolicy, Renderer, faults};
 use crate::model::letter::{LetterCategory, LetterType};
 
@@ -108,12 +108,12 @@ pub(super) fn run(command: TemplatesCommand, environment: &Environment) -> Resul
             let letter = renderer
                 .check_document(letter_type, &document, &plan)
                 .map_err(|faults| CliError::Usage(faults::told(&faults)))?;
-            let previewed = renderer.preview(&letter, brand).map_err(|error| CliError::Usage(told(&error)))?;
-            std::fs::write(&out, &previewed.rendered.pdf).map_err(|error| CliError::File(out.clone(), error))?;
-            for line in remarks(&previewed) {
+            let rendered = renderer.render(&letter, brand).map_err(|error| CliError::Usage(told(&error)))?;
+            std::fs::write(&out, &rendered.pdf).map_err(|error| CliError::File(out.clone(), error))?;
+            for line in remarks(&rendered) {
                 eprintln!("{line}");
             }
-            println!("{}: {} pages", out.display(), previewed.rendered.pages);
+            println!("{}: {} pages", out.display(), rendered.pages);
             Ok(())
         }
     }
@@ -143,9 +143,9 @@ fn told(error: &RenderError) -> String {
     }
 }
 
-fn remarks(previewed: &Previewed) -> Vec<String> {
-    let overflows = previewed.overflows.iter().map(|o| format!("page {}, {}: {}", o.page, o.kind, o.text.reveal()));
-    overflows.chain(previewed.warnings.iter().cloned()).collect()
+fn remarks(rendered: &Rendered) -> Vec<String> {
+    let overflows = rendered.overflows.iter().map(|o| format!("page {}, {}: {}", o.page, o.kind, o.text.reveal()));
+    overflows.chain(rendered.warnings.iter().map(|warning| warning.reveal().clone())).collect()
 }
 
 fn list(renderer: &Renderer, json: bool) -> Result<(), CliError> {
@@ -188,34 +188,31 @@ fn check(renderer: &Renderer, plan: &LettersPolicy, json: bool) -> Result<(), Cl
                 let result = renderer
                     .check_document(*letter_type, &sample.document, plan)
                     .map_err(|faults| vec![faults::told(&faults)])
-                    .and_then(|letter| renderer.preview(&letter, brand).map_err(|error| vec![told(&error)]));
+                    .and_then(|letter| renderer.render(&letter, brand).map_err(|error| vec![told(&error)]));
                 let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let remarks = match &result {
-                    Ok(previewed) => remarks(previewed),
+                    Ok(rendered) => remarks(rendered),
                     Err(errors) => errors.clone(),
                 };
                 sound &= remarks.is_empty();
                 if !json {
-                    let pages = result.as_ref().map_or_else(|_| "-".into(), |p| p.rendered.pages.to_string());
+                    let pages = result.as_ref().map_or_else(|_| "-".into(), |r| r.pages.to_string());
                     println!("{letter_type} {} {}: {pages} pages, {ms} ms", sample.name, brand.code);
                     for remark in &remarks {
                         println!("    {remark}");
                     }
                 }
-                let (previewed, failed) = match result {
-                    Ok(previewed) => (Some(previewed), false),
-                    Err(_) => (None, true),
-                };
-                let warned = previewed.as_ref().is_some_and(|p| !p.warnings.is_empty());
+                let rendered = result.ok();
+                let error = rendered.as_ref().is_none_or(|r| !r.warnings.is_empty()).then(|| remarks.join("; "));
                 rows.push(Checked {
                     r#type: *letter_type,
                     sample: sample.name.clone(),
                     brand: brand.code.clone(),
-                    pages: previewed.as_ref().map(|p| p.rendered.pages),
+                    pages: rendered.as_ref().map(|r| r.pages),
                     ms,
-                    size_bytes: previewed.as_ref().map(|p| p.rendered.pdf.len()),
-                    overflows: previewed.map_or_else(Vec::new, |p| p.overflows),
-                    error: (failed || warned).then(|| remarks.join("; ")),
+                    size_bytes: rendered.as_ref().map(|r| r.pdf.len()),
+                    overflows: rendered.map_or_else(Vec::new, |r| r.overflows),
+                    error,
                 });
             }
         }

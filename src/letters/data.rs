@@ -26,6 +26,9 @@ pub struct LetterData {
     pub document: Phi<Value>,
 }
 
+/// Lines of the smallest print that the envelope's window shows.
+const WINDOW_LINES: usize = 7;
+
 /// What of the head a letter can't do without, beside what every head has.
 const fn needs(letter_type: LetterType) -> &'static [&'static str] {
     match letter_type {
@@ -126,8 +129,8 @@ fn check_head(letter_type: LetterType, head: &Head, reader: &mut Reader<'_>) {
             reader.fault_at(part, FieldRule::Missing);
         }
     }
-    if head.addressee.lines.0.len() > 3 {
-        reader.fault_at("addressee.lines", FieldRule::TooLong);
+    if head.addressee.window_lines() > WINDOW_LINES {
+        reader.fault_at("addressee", FieldRule::TooLong);
     }
     if head.claim.as_ref().is_some_and(|claim| claim.service_to < claim.service_from) {
         reader.fault_at("claim.service_to", FieldRule::EndsBeforeItBegins);

@@ -129,6 +129,39 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Where a line may end inside a word that is too long for one, as file names are.
+pub(super) const MAY_BREAK: char = '\u{200b}';
+/// Words of more characters may be broken.
+const WORD_CHARS: usize = 22;
+/// After so many characters a long word may be broken where nothing in it offers itself.
+const PIECE_CHARS: usize = 16;
+
+/// Text with places to break in its long words.
+fn breakable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (i, word) in text.split(' ').enumerate() {
+        if i > 0 {
+            out.push(' ');
+        }
+        let chars = word.chars().count();
+        if chars <= WORD_CHARS {
+            out.push_str(word);
+            continue;
+        }
+        let mut piece = 0;
+        for (at, c) in word.chars().enumerate() {
+            out.push(c);
+            piece += 1;
+            let offers = matches!(c, '-' | '_' | '.' | '/' | '@' | '–' | '—') && piece > 3;
+            if (offers || piece >= PIECE_CHARS) && at + 3 < chars {
+                out.push(MAY_BREAK);
+                piece = 0;
+            }
+        }
+    }
+    out
+}
+
 /// Marks that turn or join text without being seen: they could make a letter read otherwise than its data.
 const fn steers(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -160,7 +193,7 @@ impl Field for Line {
     }
 
     fn show(&self) -> Value {
-        Value::from(self.0.reveal().as_str())
+        Value::from(breakable(self.0.reveal()))
     }
 }
 
@@ -182,7 +215,7 @@ impl Field for Prose {
 
     /// A list of paragraphs.
     fn show(&self) -> Value {
-        self.0.reveal().lines().filter(|line| !line.is_empty()).map(Value::from).collect()
+        self.0.reveal().lines().filter(|line| !line.is_empty()).map(|line| Value::from(breakable(line))).collect()
     }
 }
 

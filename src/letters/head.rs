@@ -35,6 +35,19 @@ letter_data! {
     }
 }
 
+/// Characters that a line of the window holds in its smallest print.
+const WINDOW_CHARS: usize = 45;
+
+impl Addressee {
+    /// About how many lines it takes in the envelope's window, in the smallest print.
+    pub fn window_lines(&self) -> usize {
+        let lines = |line: &Line| line.0.reveal().chars().count().div_ceil(WINDOW_CHARS);
+        let city = (self.city.0.reveal().chars().count() + 14).div_ceil(WINDOW_CHARS);
+        let attention = self.attention.as_ref().map_or(0, lines);
+        attention + lines(&self.name) + self.lines.0.iter().map(lines).sum::<usize>() + city
+    }
+}
+
 letter_data! {
     /// The member it is about.
     pub struct MemberHead {

@@ -17,6 +17,7 @@ use crate::letters::barcode;
 use crate::letters::brand::Brand;
 use crate::letters::data::{self, LetterData};
 use crate::letters::faults::FieldFault;
+use crate::letters::fields::MAY_BREAK;
 use crate::letters::files::{Files, FilesError};
 use crate::letters::fonts::{Coverage, Fonts, TEXT_FAMILY};
 use crate::letters::head::Head;
@@ -81,23 +82,16 @@ pub struct Rendered {
     pub brand_version: String,
     /// The engine's name and version.
     pub engine_version: String,
+    /// Lines that do not fit.
+    pub overflows: Vec<Overflow>,
+    /// What the engine warned of. It may quote data, as a line that does not fit does.
+    pub warnings: Vec<Phi<String>>,
 }
 
 impl std::fmt::Debug for Rendered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Rendered({} pages, {} bytes)", self.pages, self.pdf.len())
     }
-}
-
-/// A rendered letter, and what somebody who changes templates wants to know of it.
-#[derive(Debug)]
-pub struct Previewed {
-    /// The letter.
-    pub rendered: Rendered,
-    /// Lines that do not fit.
-    pub overflows: Vec<Overflow>,
-    /// What the engine warned of.
-    pub warnings: Vec<String>,
 }
 
 /// A sample of a template: the data of one letter.
@@ -240,38 +234,15 @@ impl Renderer {
     /// # Errors
     /// When the template fails, or what it makes is not accessible or not fit for archives.
     pub fn render(&self, letter: &LetterData, brand: &Brand) -> Result<Rendered, RenderError> {
-        self.set(letter, brand, |_, _| ()).map(|(rendered, ())| rendered)
-    }
-
-    /// Renders a letter and looks at what came of it.
-    ///
-    /// # Errors
-    /// As [`Self::render`].
-    pub fn preview(&self, letter: &LetterData, brand: &Brand) -> Result<Previewed, RenderError> {
-        let look = |document: &PagedDocument, warnings: &[SourceDiagnostic]| {
-            let warnings = warnings.iter().map(|warning| warning.message.to_string()).collect::<Vec<_>>();
-            (overflow::find(document, &self.geometry), warnings)
-        };
-        let (rendered, (overflows, warnings)) = self.set(letter, brand, look)?;
-        Ok(Previewed { rendered, overflows, warnings })
-    }
-
-    fn set<T>(
-        &self,
-        letter: &LetterData,
-        brand: &Brand,
-        look: impl FnOnce(&PagedDocument, &[SourceDiagnostic]) -> T,
-    ) -> Result<(Rendered, T), RenderError> {
         let world = self.world(letter, brand)?;
-        let result = self.pdf(&world, letter).map(|(document, warnings, pdf)| {
-            let rendered = Rendered {
-                pdf,
-                pages: document.pages().len(),
-                template_version: self.template_version(letter.letter_type).to_owned(),
-                brand_version: brand.version.clone(),
-                engine_version: Self::engine_version(),
-            };
-            (rendered, look(&document, &warnings))
+        let result = self.pdf(&world, letter).map(|(document, warnings, pdf)| Rendered {
+            pdf,
+            pages: document.pages().len(),
+            template_version: self.template_version(letter.letter_type).to_owned(),
+            brand_version: brand.version.clone(),
+            engine_version: Self::engine_version(),
+            overflows: overflow::find(&document, &self.geometry),
+            warnings: warnings.iter().map(|warning| Phi(warning.message.to_string())).collect(),
         });
         // The engine remembers what it computed, for ever if it is let; it is never of use to another letter.
         typst::comemo::evict(0);
@@ -297,7 +268,8 @@ impl Renderer {
         ];
         if letter.letter_type == LetterType::ReturnCoverSheet {
             let case = document.pointer("/head/case/number").and_then(Value::as_str).unwrap_or_default();
-            let svg = barcode::svg(&barcode::content(&brand.code, case)).ok_or(RenderError::Barcode)?;
+            let case = case.replace(MAY_BREAK, "");
+            let svg = barcode::svg(&barcode::content(&brand.code, &case)).ok_or(RenderError::Barcode)?;
             own.push((own_id("/barcode.svg")?, Bytes::from_string(svg)));
         }
         let main = own_id(&format!("/{}/letter.typ", letter.letter_type))?;
