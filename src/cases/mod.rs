@@ -3,16 +3,21 @@
 //! Until each kind's rules come, a reconsideration that names a known claim opens a bare case under REC-03,
 //! and everything else names a case that is there.
 
+pub mod status;
+
 use async_trait::async_trait;
 use serde_json::json;
 
 use crate::db::case_files::CaseFile;
+use crate::db::documents::Document;
 use crate::db::submissions::{CaseAnswer, Submission};
-use crate::db::{Conn, DbError, Stamp, case_files, submissions, work};
+use crate::db::{Conn, DbError, Stamp, case_files, documents, status_details, submissions, work};
 use crate::engine::readers::Reader;
 use crate::model::case::{CaseKind, CaseStatus, ReconsiderationStatus};
+use crate::model::document::DocumentState;
 use crate::model::event::{Event, EventType};
 use crate::model::ids::{CaseId, CaseNumber, ReferenceNumber};
+use crate::model::letter::LetterType;
 use crate::model::submission::SubmissionState;
 
 /// Also where there is such a claim, but of another practice or member than was said: they are told apart to nobody.
@@ -115,6 +120,9 @@ async fn open(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Res
     let case_number = new_case_number(stamp.ctx.random_bits())?;
     let status = CaseStatus::Reconsideration(ReconsiderationStatus::Received);
     if case_files::open_reconsideration(conn, stamp, &submission.brand, (&id, &case_number), &claim, status).await? {
+        let details = json!({ "reference_number": submission.reference });
+        let detail = status::told(LetterType::ReconsiderationReceived, &details);
+        status_details::put(conn, &id, 0, &detail).await?;
         return Ok(CaseAnswer { case_id: Some(id), answer: "opened".into() });
     }
     // What is sent for a claim whose reconsideration is open belongs to that one; no second one is opened.
@@ -136,6 +144,13 @@ async fn fail(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Res
         return Ok(());
     }
     let status = CaseStatus::Reconsideration(ReconsiderationStatus::RequestFailedVirus);
+    let files = documents::of_submission(conn, &submission.id).await?;
+    let infected = |document: &&Document| document.state == DocumentState::Quarantined;
+    let names: Vec<&str> = files.iter().filter(infected).map(|document| document.file_name.reveal()).collect();
+    let kept = files.iter().filter(|document| document.state == DocumentState::Stored).count();
+    let details = json!({ "reference_number": submission.reference, "files": names, "files_kept": kept });
+    let detail = status::told(LetterType::RequestFailedVirus, &details);
+    status_details::put(conn, &case.id, case.version + 1, &detail).await?;
     case_files::set_status(conn, stamp, &case, status, json!({ "submission": submission.id })).await
 }
 

@@ -9,7 +9,9 @@ use crate::db::case_files::{self, CaseFile, ClaimFacts};
 use crate::db::letters::{Addressee, Letter};
 use crate::db::reference::{self, MemberFacts, Practice};
 use crate::db::{Conn, DbError};
+use crate::letters::asks::OURSELVES;
 use crate::letters::fields::{Line, Some1, State, Zip};
+use crate::letters::fonts::Coverage;
 use crate::letters::head::{self, CaseHead, ClaimHead, Head, MemberHead, PracticeHead, ReaderKind};
 use crate::letters::{LetterData, LettersPolicy, Renderer, faults};
 use crate::model::address::Address;
@@ -17,6 +19,9 @@ use crate::model::calendar::Calendar;
 use crate::model::ids::{MemberId, Tin};
 use crate::model::letter::LetterType;
 use crate::model::phi::Phi;
+
+/// As much of a file's name as a letter shows.
+const NAME_CHARS: usize = 120;
 
 /// What our rows tell of a letter.
 struct Facts {
@@ -42,7 +47,7 @@ pub async fn compose(
 ) -> Result<Result<LetterData, String>, DbError> {
     let facts = gather(conn, letter, calendar).await?;
     let today = calendar.local_day(now);
-    let details = match details(letter, &facts, today) {
+    let details = match details(letter, &facts, today, renderer.coverage()) {
         Ok(details) => details,
         Err(fault) => return Ok(Err(fault)),
     };
@@ -146,12 +151,25 @@ fn addressee(letter: &Letter, facts: &Facts) -> Result<head::Addressee, String> 
 }
 
 /// The details: what was said, over what our rows tell for the letters that a status asks for by itself.
-fn details(letter: &Letter, facts: &Facts, today: Date) -> Result<Value, String> {
+fn details(letter: &Letter, facts: &Facts, today: Date, coverage: &Coverage) -> Result<Value, String> {
     let said: Value = serde_json::from_str(letter.details.reveal()).map_err(|_| "details is no JSON".to_owned())?;
-    let Value::Object(said) = said else { return Err("details must be an object".into()) };
+    let Value::Object(mut said) = said else { return Err("details must be an object".into()) };
+    if letter.asker == OURSELVES
+        && let Some(Value::Array(files)) = said.get_mut("files")
+    {
+        files.iter_mut().for_each(|name| *name = shown(name, coverage));
+    }
     let mut details = known(letter.letter_type, facts, today);
     details.extend(said);
     Ok(Value::Object(details))
+}
+
+/// A file's name as a letter can show it: a sender may have named a file in a script that no font here has, and is to be
+/// told of it all the same.
+fn shown(name: &Value, coverage: &Coverage) -> Value {
+    let name = name.as_str().unwrap_or_default();
+    let shown: String = name.chars().map(|c| if coverage.shows(c) { c } else { '_' }).take(NAME_CHARS).collect();
+    Value::String(shown)
 }
 
 /// What our rows tell. Nothing that a person has to decide is among it.
