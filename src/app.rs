@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::access::Access;
 use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
+use crate::delivery::{self, Correspondence, CorrespondencePlan};
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
@@ -83,6 +84,8 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// The intake journey.
     pub intake: Intake,
+    /// The journey of letters, as far as their ways go.
+    pub correspondence: Correspondence,
     /// The engine over all stages.
     pub engine: Engine,
     /// Who callers are.
@@ -200,11 +203,12 @@ impl App {
         })?;
         let calendar = load_calendar(settings.config_dir.as_deref())?;
         tell_calendar(&calendar.plan, &ctx);
+        let letters = CorrespondencePlan::load(settings.config_dir.as_deref())?;
         // nodes that go by different calendars run different plans
-        let plan_hash = format!("{plan_hash}+{}", calendar.hash);
+        let plan_hash = format!("{plan_hash}+{}+{}", calendar.hash, letters.hash);
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
-        let policies = plan.work.clone();
+        let mut policies = plan.work.clone();
         let access = open_access(&settings, db.clone(), ctx.clone())?;
         let intake = Intake {
             db: db.clone(),
@@ -217,17 +221,25 @@ impl App {
             extract,
             scanner,
         };
+        let correspondence = Correspondence {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            plan: Arc::new(letters.plan),
+            calendar: intake.calendar.clone(),
+        };
+        // of the stages that are there
+        policies.extend(correspondence.plan.work.get(delivery::ROUTE).map(|work| (delivery::ROUTE.into(), work.clone())));
         let engine = Engine::new(Parts {
             db,
             node: settings.node.clone(),
-            chains: stages::chains(&intake),
+            chains: stages::chains(&intake).into_iter().chain(delivery::chains(&correspondence)).collect(),
             policies,
             readers: vec![Arc::new(Cases)],
             // By its name: after a crash the node goes on sealing at once, with the lease it still has.
             sequencer: Sequencer::new(audit_key.clone(), objects, settings.node.clone()),
             ctx,
         })?;
-        Ok(Self { settings: Arc::new(settings), intake, engine, access, doors, audit_key, plan_hash, _lock: None })
+        Ok(Self { settings: Arc::new(settings), intake, correspondence, engine, access, doors, audit_key, plan_hash, _lock: None })
     }
 
     /// What the routes work with.
@@ -235,6 +247,7 @@ impl App {
         let settings = &self.settings;
         Api {
             intake: self.intake.clone(),
+            correspondence: self.correspondence.clone(),
             engine: self.engine.clone(),
             access: self.access.clone(),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),

@@ -165,6 +165,10 @@ text_id!(
     DeliveryId, "delivery id", uuid
 );
 text_id!(
+    /// The id (UUIDv7) of a hold on letters.
+    HoldId, "hold id", uuid
+);
+text_id!(
     /// A message's id (UUIDv7): what users see in the Messaging Center.
     MessageId, "message id", uuid
 );
@@ -273,7 +277,7 @@ text_id!(
 );
 
 printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, LetterId, DeliveryId, MessageId);
-printable!(Issuer, Brand, Sha256, ReferenceNumber);
+printable!(Issuer, Brand, Sha256, ReferenceNumber, HoldId);
 hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 
 impl Tin {
