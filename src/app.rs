@@ -10,8 +10,8 @@ use thiserror::Error;
 use crate::access::Access;
 use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
-use crate::delivery::{self, Correspondence, CorrespondencePlan};
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
+use crate::delivery::{self, Correspondence, CorrespondencePlan};
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
@@ -228,7 +228,8 @@ impl App {
             calendar: intake.calendar.clone(),
         };
         // of the stages that are there
-        policies.extend(correspondence.plan.work.get(delivery::ROUTE).map(|work| (delivery::ROUTE.into(), work.clone())));
+        policies
+            .extend(correspondence.plan.work.get(delivery::ROUTE).map(|work| (delivery::ROUTE.into(), work.clone())));
         let engine = Engine::new(Parts {
             db,
             node: settings.node.clone(),
@@ -239,7 +240,17 @@ impl App {
             sequencer: Sequencer::new(audit_key.clone(), objects, settings.node.clone()),
             ctx,
         })?;
-        Ok(Self { settings: Arc::new(settings), intake, correspondence, engine, access, doors, audit_key, plan_hash, _lock: None })
+        Ok(Self {
+            settings: Arc::new(settings),
+            intake,
+            correspondence,
+            engine,
+            access,
+            doors,
+            audit_key,
+            plan_hash,
+            _lock: None,
+        })
     }
 
     /// What the routes work with.

@@ -379,7 +379,7 @@ pub async fn standing(conn: &mut Conn, letter: &Letter) -> Result<Option<Hold>, 
     row.as_ref().map(read_hold).transpose()
 }
 
-/// Letters that a hold stopped and that are stopped still, oldest first.
+/// Letters that a hold stopped, that are stopped still and that no hold holds back, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -387,7 +387,10 @@ pub async fn stopped_by(conn: &mut Conn, hold: &Hold, limit: i64) -> Result<Vec<
     let (letter_type, tin) = hold.held.columns();
     let rows = sqlx::query(
         "SELECT id FROM letter WHERE state = 'stopped' AND brand = $1 AND reason_code = $2 AND (type = $3 OR tin = $4)
-         AND superseded_by IS NULL ORDER BY created_at, id LIMIT $5",
+         AND superseded_by IS NULL AND NOT EXISTS (
+             SELECT 1 FROM letter_hold h WHERE h.brand = letter.brand AND h.lifted_at IS NULL
+             AND (h.type = letter.type OR (letter.addressee = 'tin' AND h.tin = letter.tin)))
+         ORDER BY created_at, id LIMIT $5",
     )
     .bind(hold.brand.as_str())
     .bind(hold.held.reason().as_str())

@@ -25,13 +25,7 @@ pub struct Lifted {
 ///
 /// # Errors
 /// See [`LetterError`].
-pub async fn put(
-    db: &Db,
-    stamp: Stamp<'_>,
-    brand: &Brand,
-    held: &Held,
-    reason: &str,
-) -> Result<Hold, LetterError> {
+pub async fn put(db: &Db, stamp: Stamp<'_>, brand: &Brand, held: &Held, reason: &str) -> Result<Hold, LetterError> {
     let reason = reason.trim();
     if reason.is_empty() || reason.chars().count() > REASON || reason.chars().any(char::is_control) {
         return Err(LetterError::Invalid("reason must have 1 to 200 characters, none of them a control character"));

@@ -81,12 +81,7 @@ pub async fn stop(
 ///
 /// # Errors
 /// See [`LetterError`].
-pub async fn release(
-    db: &Db,
-    stamp: Stamp<'_>,
-    id: &LetterId,
-    version: Option<i64>,
-) -> Result<WithWays, LetterError> {
+pub async fn release(db: &Db, stamp: Stamp<'_>, id: &LetterId, version: Option<i64>) -> Result<WithWays, LetterError> {
     let mut tx = db.begin().await?;
     let found = seen(&mut tx, id, version).await?;
     release_found(&mut tx, stamp, &found).await?;

@@ -296,11 +296,9 @@ impl Action {
             | Self::StopLetters => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
-            Self::ManageKeys
-            | Self::ManageUsers
-            | Self::ManageEntitlements
-            | Self::ReadPaper
-            | Self::ChangePaper => Scope::Access,
+            Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements | Self::ReadPaper | Self::ChangePaper => {
+                Scope::Access
+            }
             Self::ReadMetrics => Scope::Metrics,
             Self::ReadSelf => return None,
         })
@@ -456,9 +454,7 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
             Answer::Forbidden { needs: Needs::LiveKey }
         }
         // a service speaks for the access manager, or not at all (COR-12)
-        Principal::Service { .. } if action == Action::ChangePaper => {
-            Answer::Forbidden { needs: Needs::AccessManager }
-        }
+        Principal::Service { .. } if action == Action::ChangePaper => Answer::Forbidden { needs: Needs::AccessManager },
         Principal::Service { scopes, .. } => match action.scope() {
             Some(scope) if !scopes.contains(&scope) => Answer::Forbidden { needs: Needs::Scope(scope) },
             _ => Answer::Yes,

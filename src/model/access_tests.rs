@@ -1,5 +1,6 @@
 use super::Role::{Administrator, MailroomOperator, PrivacyAuditor, Reviewer, Supervisor};
 use super::*;
+use crate::model::ids::Brand;
 
 /// Who may do what, written down a second time: action, scope of a key, whether a key for trials may, staff roles, and
 /// whether users of practices may.
@@ -100,7 +101,9 @@ fn int_33_every_action_has_its_row_and_each_kind_of_caller_its_answer() {
         assert_eq!(at_all(&manager, *action), expected, "{action} as an access manager");
         let plain = user(&[(1, rights(Entitlement::ALL, false))], Mode::Live);
         let expected = match action {
-            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper => Answer::Forbidden { needs: Needs::AccessManager },
+            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper => {
+                Answer::Forbidden { needs: Needs::AccessManager }
+            }
             _ => expected,
         };
         assert_eq!(at_all(&plain, *action), expected, "{action} as a user");

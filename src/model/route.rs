@@ -59,7 +59,9 @@ impl RouteReason {
             Self::PaperType => "Letters of this type go on paper.",
             Self::ClinicalClaimReview => "Letters of a clinical claim review go on paper.",
             Self::Delegated => "Letters of a third party that decides for the plan go on paper.",
-            Self::PlanUnknown => "The member's plan is not known, so it does not count as one with digital correspondence.",
+            Self::PlanUnknown => {
+                "The member's plan is not known, so it does not count as one with digital correspondence."
+            }
             Self::PlanNotDigital => "The member's plan is not one with digital correspondence.",
             Self::BeforeDigital => "The letter is of a day before digital correspondence of its category began.",
             Self::NotRegistered => "The practice is not registered for digital correspondence.",
@@ -262,7 +264,8 @@ fn not_digital(letter: &LetterFacts<'_>, tin: &TinFacts, policy: &RoutePolicy, t
 /// registered practice begins digital only (COR-11).
 fn chose_paper(letter: &LetterFacts<'_>, tin: &TinFacts, policy: &RoutePolicy, today: Date) -> bool {
     let category = letter.letter_type.category();
-    let chosen = tin.paper.get(&category).zip(tin.registered_on).is_some_and(|(since, registered)| *since >= registered);
+    let chosen =
+        tin.paper.get(&category).zip(tin.registered_on).is_some_and(|(since, registered)| *since >= registered);
     letter.addressee == AddresseeKind::Tin
         && category.has_paper_choice()
         && chosen
