@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
+use crate::delivery::{self, Correspondence};
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
@@ -95,6 +96,8 @@ pub struct App {
     pub intake: Intake,
     /// Letters: from what asks for them to their PDFs.
     pub letters: Letters,
+    /// The journey of letters, as far as their ways go.
+    pub correspondence: Correspondence,
     /// The engine over all stages.
     pub engine: Engine,
     /// Who callers are.
@@ -195,8 +198,7 @@ impl App {
         let loaded = IntakePlan::load(settings.config_dir.as_deref())?;
         let access = AccessPolicy::load(settings.config_dir.as_deref())?;
         let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
-        let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?;
-        let hash = plan::joined(&[&loaded.hash, &access.hash, &doors.hash, &correspondence.hash]);
+        let hash = plan::joined(&[&loaded.hash, &access.hash, &doors.hash]);
         let lock = Arc::new(lock_node(&settings)?);
         let db = open_db(&settings).await?;
         let scanner = open_scanner(&settings, &loaded.plan).await?;
@@ -230,13 +232,13 @@ impl App {
         })?;
         let calendar = load_calendar(settings.config_dir.as_deref())?;
         tell_calendar(&calendar.plan, &ctx);
+        let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?;
         // nodes that go by different calendars run different plans
-        let plan_hash = format!("{plan_hash}+{}", calendar.hash);
+        let plan_hash = format!("{plan_hash}+{}+{}", calendar.hash, correspondence.hash);
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
-        let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?.plan;
         let mut policies = plan.work.clone();
-        policies.extend(correspondence.work);
+        policies.extend(correspondence.plan.work.clone());
         let access = open_access(&settings, db.clone(), ctx.clone())?;
         let intake = Intake {
             db: db.clone(),
@@ -252,13 +254,20 @@ impl App {
         let letters = Letters {
             db: db.clone(),
             ctx: ctx.clone(),
-            plan: Arc::new(correspondence.letters),
+            plan: Arc::new(correspondence.plan.letters),
             calendar: intake.calendar.clone(),
             objects: objects.clone(),
             renderer: open_renderer(settings.config_dir.as_deref())?,
         };
+        let correspondence = Correspondence {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            plan: Arc::new(correspondence.plan.delivery),
+            calendar: intake.calendar.clone(),
+        };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
+        chains.extend(delivery::chains(&correspondence));
         let engine = Engine::new(Parts {
             db,
             node: settings.node.clone(),
@@ -273,6 +282,7 @@ impl App {
             settings: Arc::new(settings),
             intake,
             letters,
+            correspondence,
             engine,
             access,
             doors,
@@ -287,6 +297,7 @@ impl App {
         let settings = &self.settings;
         Api {
             intake: self.intake.clone(),
+            correspondence: self.correspondence.clone(),
             engine: self.engine.clone(),
             access: self.access.clone(),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),

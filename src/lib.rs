@@ -12,6 +12,7 @@ pub mod engine;
 
 pub mod access;
 pub mod cases;
+pub mod delivery;
 pub mod intake;
 pub mod letters;
 

@@ -3,6 +3,7 @@
 mod access;
 mod cli;
 mod crash;
+mod delivery;
 mod engine;
 mod hostile;
 mod http;

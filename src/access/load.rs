@@ -1,17 +1,17 @@
-//! Bulk loads of users and of their rights (OPS-13). What an administrator loads counts as if it were done one by one:
+//! Bulk loads of users, of their rights (OPS-13) and of practices' paper settings (COR-12). What an administrator loads counts as if it were done one by one:
 //! the same rules, the same events.
 
 use std::io::Read;
 
 use async_trait::async_trait;
 
-use super::users;
-use super::{Access, Expected, ManageError, Manager};
+use super::{Access, Expected, ManageError, Manager, paper as settings, users};
 use crate::db::users::by_login;
 use crate::db::{Conn, DbError, Stamp};
 use crate::engine::bulk::{self, Form, LoadError, LoadReport, Rows, Taker};
+use crate::model::access::{Action, Target};
 use crate::model::ids::UserId;
-use crate::model::people::{EntitlementRecord, Login, PeopleKind, Person, UserRecord, Word};
+use crate::model::people::{EntitlementRecord, Login, PaperRecord, PeopleKind, Person, Switch, UserRecord, Word};
 
 /// A row.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ use crate::model::people::{EntitlementRecord, Login, PeopleKind, Person, UserRec
 pub enum Record {
     User(UserRecord),
     Entitlement(EntitlementRecord),
+    Paper(PaperRecord),
 }
 
 impl Rows for PeopleKind {
@@ -36,6 +37,7 @@ impl Rows for PeopleKind {
                 Record::User(record)
             }
             Self::Entitlements => Record::Entitlement(bulk::fields(json)?),
+            Self::Paper => Record::Paper(bulk::fields(json)?),
         })
     }
 }
@@ -48,6 +50,7 @@ impl Taker<PeopleKind> for Writer<'_> {
         let taken = match record {
             Record::User(record) => user(conn, stamp, &self.0, record).await,
             Record::Entitlement(record) => entitlement(conn, stamp, &self.0, record).await,
+            Record::Paper(record) => paper(conn, stamp, &self.0, record).await,
         };
         match taken {
             Ok(()) => Ok(None),
@@ -58,7 +61,7 @@ impl Taker<PeopleKind> for Writer<'_> {
 }
 
 impl Access {
-    /// Loads a file of users or of their rights.
+    /// Loads a file of users, of their rights, or of paper settings.
     ///
     /// # Errors
     /// See [`LoadError`]; bad rows are no error, and neither are those that the caller may not change.
@@ -104,5 +107,13 @@ async fn entitlement(
     let user = by_login(conn, &login).await?.ok_or(ManageError::Missing("user"))?;
     let id: UserId = user.id;
     users::put_entitlement(conn, stamp, by, (&id, &record.tin), record.rights(), Expected::Any).await?;
+    Ok(())
+}
+
+/// Users come to no bulk load, so what decides is whether who loads has to do with the TIN.
+async fn paper(conn: &mut Conn, stamp: Stamp<'_>, by: &Manager<'_>, record: &PaperRecord) -> Result<(), ManageError> {
+    by.may(Action::ManageUsers, &Target::Tin(&record.tin))?;
+    let on = record.paper == Switch::On;
+    settings::set_paper(conn, stamp, &record.tin, record.category, on, Expected::Any).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 pub mod keys;
 pub mod load;
+pub mod paper;
 pub mod policy;
 pub mod secret;
 pub mod users;

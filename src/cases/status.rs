@@ -11,7 +11,7 @@ use crate::db::status_details::{self, StatusDetail};
 use crate::db::{Db, DbError, Stamp};
 use crate::model::case::CaseStatus;
 use crate::model::ids::CaseId;
-use crate::model::letter::LetterType;
+use crate::model::letter::{Circumstances, LetterType};
 use crate::model::phi::Phi;
 
 /// A change that is asked for.
@@ -26,19 +26,14 @@ pub struct StatusChange {
 /// How a status is told.
 #[derive(Debug, Clone)]
 pub enum Told {
-    /// By the letter that goes with it.
-    ByDefault {
-        /// Whom it goes to.
-        addressee: AddresseeKind,
-        /// What it is to say.
-        details: Phi<Value>,
-    },
-    /// By this one of those that go with it.
+    /// By a letter.
     By {
-        /// Which.
-        letter_type: LetterType,
+        /// Which of those that go with the status; else the first of them, if there is one.
+        letter_type: Option<LetterType>,
         /// Whom it goes to.
         addressee: AddresseeKind,
+        /// What its way depends on.
+        circumstances: Circumstances,
         /// What it is to say.
         details: Phi<Value>,
     },
@@ -71,7 +66,12 @@ pub enum StatusError {
 
 /// What is told of a status to the practice, by this letter.
 pub(super) fn told(letter_type: LetterType, details: &Value) -> StatusDetail {
-    StatusDetail { letter_type: Some(letter_type), addressee: AddresseeKind::Tin, details: Phi(details.to_string()) }
+    StatusDetail {
+        letter_type: Some(letter_type),
+        addressee: AddresseeKind::Tin,
+        circumstances: Circumstances::new(),
+        details: Phi(details.to_string()),
+    }
 }
 
 /// Brings a case into a status, if it is still the version that was seen, and keeps what its letter is to say. Answers the
@@ -108,18 +108,21 @@ pub async fn change(
 
 fn detail(status: CaseStatus, told: &Told) -> Result<StatusDetail, StatusError> {
     let goes_with = LetterType::of_status(status);
-    Ok(match told {
-        Told::ByDefault { addressee, details } => StatusDetail {
-            letter_type: goes_with.first().copied(),
-            addressee: *addressee,
-            details: Phi(details.reveal().to_string()),
-        },
-        Told::By { letter_type, addressee, details } if goes_with.contains(letter_type) => StatusDetail {
-            letter_type: Some(*letter_type),
-            addressee: *addressee,
-            details: Phi(details.reveal().to_string()),
-        },
-        Told::By { .. } => return Err(StatusError::OtherLetter),
-        Told::Not => StatusDetail { letter_type: None, addressee: AddresseeKind::Tin, details: Phi("{}".into()) },
+    let Told::By { letter_type, addressee, circumstances, details } = told else {
+        return Ok(StatusDetail {
+            letter_type: None,
+            addressee: AddresseeKind::Tin,
+            circumstances: Circumstances::new(),
+            details: Phi("{}".into()),
+        });
+    };
+    if letter_type.is_some_and(|letter_type| !goes_with.contains(&letter_type)) {
+        return Err(StatusError::OtherLetter);
+    }
+    Ok(StatusDetail {
+        letter_type: letter_type.or_else(|| goes_with.first().copied()),
+        addressee: *addressee,
+        circumstances: circumstances.clone(),
+        details: Phi(details.reveal().to_string()),
     })
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{AuditCommand, CliError, Command, Common, DeadLetters, Environment, MatchCommand, output};
 use crate::access::policy::AccessPolicy;
+use crate::app::correspondence::CorrespondencePlan;
 use crate::app::{self, open_db};
 use crate::db::work::WorkRow;
 use crate::db::{Db, Stamp, ledger, submissions, work};
@@ -69,10 +70,15 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
     let access = AccessPolicy::load(settings.config_dir.as_deref())?;
     let calendar = load_calendar(settings.config_dir.as_deref())?;
     let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
+    let letters = CorrespondencePlan::load(settings.config_dir.as_deref())?;
     if common.json {
         let hash = |plan: &str, hash: &str| json!({ "plan": plan, "hash": hash });
-        let others =
-            [hash("doors.toml", &doors.hash), hash("access.toml", &access.hash), hash("calendar.toml", &calendar.hash)];
+        let others = [
+            hash("doors.toml", &doors.hash),
+            hash("access.toml", &access.hash),
+            hash("calendar.toml", &calendar.hash),
+            hash("correspondence.toml", &letters.hash),
+        ];
         output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "others": others, "ok": true }));
     } else {
         println!("settings: {settings:#?}");
@@ -80,6 +86,7 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
         println!("doors.toml {}: {:#?}", doors.hash, doors.plan);
         println!("access.toml {}: {:#?}", access.hash, access.plan);
         println!("calendar.toml {}: {:#?}", calendar.hash, calendar.plan);
+        println!("correspondence.toml {}: {:#?}", letters.hash, letters.plan);
         println!("ok");
     }
     Ok(())

@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod inspect;
 mod keys;
+mod letters;
 pub mod made;
 mod node;
 mod output;
@@ -25,6 +26,7 @@ use thiserror::Error;
 use crate::access::ManageError;
 use crate::app::StartError;
 use crate::db::DbError;
+use crate::delivery::LetterError;
 use crate::engine::plan::PlanError;
 use crate::intake::load::LoadError;
 use crate::intake::review::ReviewError;
@@ -132,6 +134,11 @@ enum Command {
     Sources {
         #[command(subcommand)]
         command: sources::SourcesCommand,
+    },
+    /// Letters on their way: why one goes which way; stop, release, hold back.
+    Letters {
+        #[command(subcommand)]
+        command: letters::LettersCommand,
     },
     /// The event log.
     Audit {
@@ -282,6 +289,8 @@ enum CliError {
     #[error(transparent)]
     Review(#[from] ReviewError),
     #[error(transparent)]
+    Letter(#[from] LetterError),
+    #[error(transparent)]
     Manage(#[from] ManageError),
     #[error(transparent)]
     Client(#[from] client::ClientError),
@@ -394,6 +403,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Sources { command } => {
             node::start_log(environment, false);
             sources::run(command, environment).await
+        }
+        Command::Letters { command } => {
+            node::start_log(environment, false);
+            letters::run(command, environment).await
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());

@@ -8,22 +8,14 @@ use sqlx::any::AnyRow;
 use super::{
     Conn, DbError, Stamp, exactly_one, instant, number, opt_instant, opt_number, opt_parsed, opt_text, parsed, text,
 };
-use crate::codes;
 use crate::db::{events, ledger, reference, work};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::ids::{Brand, CaseId, ClaimNumber, LetterId, LetterNumber, MemberId, Sha256, Tin};
-use crate::model::letter::{LetterCategory, LetterState, LetterType};
+use crate::model::letter::{Circumstances, LetterCategory, LetterState, LetterType};
+use crate::model::people::Codes;
 use crate::model::phi::Phi;
 
-codes! {
-    /// Whom a letter is for (COR-01).
-    pub enum AddresseeKind {
-        /// A practice.
-        Tin = "tin",
-        /// A member.
-        Member = "member",
-    }
-}
+pub use crate::model::letter::AddresseeKind;
 
 /// A letter's addressee.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +61,8 @@ pub struct NewLetter<'a> {
     pub case_id: Option<&'a CaseId>,
     /// What was said for it, as JSON.
     pub details: &'a Phi<String>,
+    /// What was said for its routing.
+    pub circumstances: &'a Circumstances,
     /// The letter it takes the place of.
     pub supersedes: Option<&'a LetterId>,
 }
@@ -104,6 +98,8 @@ pub struct Letter {
     pub case_id: Option<CaseId>,
     /// What was said for it, as JSON.
     pub details: Phi<String>,
+    /// What was said for its routing.
+    pub circumstances: Circumstances,
     /// What it is rendered from, as JSON, once composed.
     pub data: Option<Phi<String>>,
     /// The date on it.
@@ -164,8 +160,8 @@ pub async fn ask(
     };
     let made = sqlx::query(
         "INSERT INTO letter (id, number, brand, type, category, state, asker, event_id, addressee, tin, member_id,
-                             claim_number, case_id, details, supersedes, created_at, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0) ON CONFLICT DO NOTHING",
+                             claim_number, case_id, details, circumstances, supersedes, created_at, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 0) ON CONFLICT DO NOTHING",
     )
     .bind(new.id.as_str())
     .bind(LetterNumber::from_random(stamp.ctx.random_bits()).as_str())
@@ -181,6 +177,7 @@ pub async fn ask(
     .bind(new.claim_number.map(ClaimNumber::as_str))
     .bind(new.case_id.map(CaseId::as_str))
     .bind(new.details.reveal())
+    .bind(Codes(new.circumstances.clone()).to_string())
     .bind(new.supersedes.map(LetterId::as_str))
     .bind(stamp.now())
     .execute(&mut *conn)
@@ -201,8 +198,9 @@ pub async fn ask(
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT id, number, brand, type, category, state, asker, event_id, addressee, tin, member_id, claim_number, case_id,
-                    details, data, letter_date, template_version, brand_version, engine_version, sha256, size_bytes,
+            "SELECT id, number, brand, type, category, state, asker, event_id, addressee, tin, member_id, claim_number,
+                    case_id, details, circumstances, data, letter_date, template_version, brand_version, engine_version,
+                    sha256, size_bytes,
                     pages, reason_code, reason, due_at, supersedes, superseded_by, created_at, ended_at, version
              FROM letter ",
             $tail
@@ -456,6 +454,7 @@ fn read(row: &AnyRow) -> Result<Letter, DbError> {
         claim_number: opt_parsed(row, "claim_number")?,
         case_id: opt_parsed(row, "case_id")?,
         details: Phi(text(row, "details")?),
+        circumstances: parsed::<Codes<_>>(row, "circumstances")?.0,
         data: opt_text(row, "data")?.map(Phi),
         letter_date: opt_parsed(row, "letter_date")?,
         made: read_made(row)?,

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod letters;
 pub mod reference;
 pub mod returns;
+pub mod routing;
 pub mod sources;
 pub mod status_details;
 pub mod submissions;

@@ -4,7 +4,8 @@
 use super::{Conn, DbError, opt_parsed, parsed, text};
 use crate::db::letters::AddresseeKind;
 use crate::model::ids::CaseId;
-use crate::model::letter::LetterType;
+use crate::model::letter::{Circumstances, LetterType};
+use crate::model::people::Codes;
 use crate::model::phi::Phi;
 
 /// What was told.
@@ -14,6 +15,8 @@ pub struct StatusDetail {
     pub letter_type: Option<LetterType>,
     /// Whom it goes to.
     pub addressee: AddresseeKind,
+    /// What its way depends on.
+    pub circumstances: Circumstances,
     /// What it is to say, as JSON.
     pub details: Phi<String>,
 }
@@ -24,12 +27,14 @@ pub struct StatusDetail {
 /// When the database fails.
 pub async fn put(conn: &mut Conn, case: &CaseId, version: i64, detail: &StatusDetail) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO status_detail (case_id, version, letter_type, addressee, details) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO status_detail (case_id, version, letter_type, addressee, circumstances, details)
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(case.as_str())
     .bind(version)
     .bind(detail.letter_type.map(LetterType::as_str))
     .bind(detail.addressee.as_str())
+    .bind(Codes(detail.circumstances.clone()).to_string())
     .bind(detail.details.reveal())
     .execute(conn)
     .await?;
@@ -41,16 +46,18 @@ pub async fn put(conn: &mut Conn, case: &CaseId, version: i64, detail: &StatusDe
 /// # Errors
 /// When the database fails.
 pub async fn get(conn: &mut Conn, case: &CaseId, version: i64) -> Result<Option<StatusDetail>, DbError> {
-    let row =
-        sqlx::query("SELECT letter_type, addressee, details FROM status_detail WHERE case_id = $1 AND version = $2")
-            .bind(case.as_str())
-            .bind(version)
-            .fetch_optional(conn)
-            .await?;
+    let row = sqlx::query(
+        "SELECT letter_type, addressee, circumstances, details FROM status_detail WHERE case_id = $1 AND version = $2",
+    )
+    .bind(case.as_str())
+    .bind(version)
+    .fetch_optional(conn)
+    .await?;
     row.map(|row| {
         Ok(StatusDetail {
             letter_type: opt_parsed(&row, "letter_type")?,
             addressee: parsed(&row, "addressee")?,
+            circumstances: parsed::<Codes<_>>(&row, "circumstances")?.0,
             details: Phi(text(&row, "details")?),
         })
     })

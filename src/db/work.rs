@@ -22,6 +22,25 @@ pub struct Claim {
     pub token: String,
 }
 
+/// Takes all work away from a subject that has none to be done any more: whoever works on it changes nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove(conn: &mut Conn, subject: &str) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM work WHERE subject = $1").bind(subject).execute(conn).await?;
+    Ok(())
+}
+
+/// Puts a stage to work anew, in place of whatever work there is for the subject. A worker that found nothing to do
+/// a moment ago would else take the new work out of the queue with its own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn restart(conn: &mut Conn, stamp: Stamp<'_>, subject: &str, stage: &str) -> Result<(), DbError> {
+    remove(conn, subject).await?;
+    put(conn, stamp, subject, stage).await
+}
+
 /// Takes what is due. What waits and what lapsed are two stretches of one index, each read in order and no further than
 /// is taken, however much waits; with an OR all of it would be read and sorted. They are looked up once: as a plain
 /// subquery a planner may run them again for each row and lock, and so take, more than asked.

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::problems::{Code, title};
 use crate::access::{AuthError, ManageError};
 use crate::db::DbError;
+use crate::delivery::LetterError;
 use crate::engine::bulk::LoadError;
 use crate::intake::receive::ReceiveError;
 use crate::intake::review::ReviewError;
@@ -235,6 +236,20 @@ impl From<ReviewError> for Problem {
                 Self::of(Code::VersionConflict, "it has changed meanwhile; look at it again")
             }
             ReviewError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<LetterError> for Problem {
+    fn from(error: LetterError) -> Self {
+        let said = error.to_string();
+        match error {
+            LetterError::NoLetter | LetterError::NoHold | LetterError::NoTin => Self::of(Code::NotFound, said),
+            LetterError::State(..) | LetterError::Superseded | LetterError::Held => Self::of(Code::WrongState, said),
+            LetterError::Exists => Self::of(Code::Exists, said),
+            LetterError::Conflict(_) => Self::of(Code::VersionConflict, said),
+            LetterError::Invalid(_) => Self::of(Code::Unprocessable, said),
+            LetterError::Db(error) => error.into(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::readers::Reader;
 use crate::letters::stages::COMPOSE;
 use crate::model::case::CaseStatus;
 use crate::model::event::{Event, EventType};
-use crate::model::letter::LetterType;
+use crate::model::letter::{Circumstances, LetterType};
 use crate::model::phi::Phi;
 
 /// Who asks for a letter that no service asked for.
@@ -55,6 +55,7 @@ fn by_itself(status: CaseStatus) -> StatusDetail {
     StatusDetail {
         letter_type: LetterType::of_status(status).first().copied(),
         addressee: AddresseeKind::Tin,
+        circumstances: Circumstances::new(),
         details: Phi("{}".into()),
     }
 }
@@ -84,6 +85,7 @@ async fn ask(
         claim_number: case.claim_number.as_ref(),
         case_id: Some(&case.id),
         details: &detail.details,
+        circumstances: &detail.circumstances,
         supersedes: None,
     };
     letters::ask(conn, stamp, &new, COMPOSE).await.map(|_| ())

@@ -1,5 +1,7 @@
 //! The policy of letters: the tables `[letters.*]` of `pipelines/correspondence.toml`.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::codes;
@@ -19,14 +21,32 @@ pub struct LettersPolicy {
     pub refused: RefusedPolicy,
 }
 
-/// What becomes of letters that can't be produced.
+/// Time limits of letters that can't be produced (`[letters.refused]`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedPolicy {
-    /// Business days until an operator must have acted (DIS-06).
-    pub business_days: u16,
-    /// Minutes before that an overdue one to come is told of.
-    pub warn_before_m: u32,
+    /// Business days within which an operator must have acted.
+    pub act_within_business_days: u16,
+    /// Hours before that when it is told of.
+    pub warn_before_h: u64,
+}
+
+impl RefusedPolicy {
+    /// Checks that the figures make sense.
+    ///
+    /// # Errors
+    /// Names the figure.
+    pub fn check(&self) -> Result<(), PlanError> {
+        if self.act_within_business_days == 0 {
+            return Err(PlanError::Unusable("[letters.refused] act_within_business_days must be at least 1".into()));
+        }
+        Ok(())
+    }
+
+    /// How long before the deadline it is told of.
+    pub const fn warn_before(&self) -> Duration {
+        Duration::from_secs(self.warn_before_h.saturating_mul(3_600))
+    }
 }
 
 codes! {
@@ -94,6 +114,7 @@ impl LettersPolicy {
     /// # Errors
     /// Names the table and the figure.
     pub fn check(&self) -> Result<(), PlanError> {
+        self.refused.check()?;
         for class in DenialClass::ALL {
             let clinical: &[DenialField] =
                 if *class == DenialClass::MedicalNecessity { &MEDICAL_NECESSITY } else { &[] };

@@ -117,7 +117,8 @@ impl Stage for Compose {
                 Ok(Handover::Next)
             }
             Outcome::Reject(reason) | Outcome::Hold(reason) => {
-                let due_at = self.0.calendar.business_deadline(self.0.ctx.now(), self.0.plan.refused.business_days);
+                let due_at =
+                    self.0.calendar.business_deadline(self.0.ctx.now(), self.0.plan.refused.act_within_business_days);
                 let change = Change {
                     reason: Some((reason.code.as_str(), reason.message)),
                     due_at: Some(due_at),

@@ -9,46 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codes;
 use crate::model::case::CaseKind;
-use crate::model::ids::{Brand, KeyId, Tin, UserId};
+use crate::model::ids::{KeyId, Tin, UserId};
+use crate::model::letter::LetterRecord;
 
-codes! {
-    /// Whether something is real or an integrator's trial (INT-35).
-    pub enum Mode {
-        /// Real.
-        Live = "live",
-        /// A trial: kept apart from the real, with outcomes by the file's name.
-        Test = "test",
-    }
-}
-
-/// What a brand's name ends with where it holds trials.
-const TEST_SUFFIX: &str = ".test";
-
-impl Brand {
-    /// Whether what belongs to this brand is real. Each brand has a twin for trials, so that their members, cases,
-    /// contents and documents never meet.
-    pub fn mode(&self) -> Mode {
-        if self.as_str().ends_with(TEST_SUFFIX) { Mode::Test } else { Mode::Live }
-    }
-
-    /// This brand or its twin, whichever is of that mode.
-    pub fn in_mode(&self, mode: Mode) -> Self {
-        let base = self.as_str().strip_suffix(TEST_SUFFIX).unwrap_or(self.as_str());
-        let name = match mode {
-            Mode::Live => base.to_owned(),
-            Mode::Test => format!("{base}{TEST_SUFFIX}"),
-        };
-        name.parse().unwrap_or_else(|_| self.clone())
-    }
-
-    /// Which brand a caller of that mode means by this name: a live one that is served, as it is named; for trials
-    /// its twin, named by its own name or by that of the brand. `None`: none that is for this caller.
-    pub fn meant_by(&self, mode: Mode, served: &[Self]) -> Option<Self> {
-        let twin = self.in_mode(mode);
-        let ours = served.contains(&self.in_mode(Mode::Live));
-        (ours && (*self == twin || self.mode() == Mode::Live)).then_some(twin)
-    }
-}
+pub use crate::model::mode::Mode;
 
 codes! {
     /// What a key may be used for.
@@ -299,6 +263,14 @@ codes! {
         ManageUsers = "manage_users",
         /// See and change the entitlements for a TIN.
         ManageEntitlements = "manage_entitlements",
+        /// See a letter: what became of it, and why.
+        ReadLetter = "read_letter",
+        /// Stop and release letters, put and lift holds on them.
+        StopLetters = "stop_letters",
+        /// See whether a TIN gets paper, and try what else would come of it.
+        ReadPaper = "read_paper",
+        /// Turn paper on or off for a TIN.
+        ChangePaper = "change_paper",
         /// Read the metrics.
         ReadMetrics = "read_metrics",
         /// Ask who one is.
@@ -311,7 +283,7 @@ impl Action {
     pub const fn scope(self) -> Option<Scope> {
         Some(match self {
             Self::CreateSubmission | Self::EditSubmission => Scope::Submit,
-            Self::ReadSubmission | Self::ReadDocument | Self::ReadCase => Scope::Read,
+            Self::ReadSubmission | Self::ReadDocument | Self::ReadCase | Self::ReadLetter => Scope::Read,
             Self::DownloadDocument => Scope::Download,
             Self::ReadQueue | Self::DecideMatch | Self::SearchCases | Self::UndoMatch => Scope::Match,
             Self::ReadHeld
@@ -320,10 +292,13 @@ impl Action {
             | Self::DestroyQuarantined
             | Self::ReadDeadLetters
             | Self::ReplayDeadLetters
-            | Self::ReadMailroom => Scope::Operate,
+            | Self::ReadMailroom
+            | Self::StopLetters => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
-            Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements => Scope::Access,
+            Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements | Self::ReadPaper | Self::ChangePaper => {
+                Scope::Access
+            }
             Self::ReadMetrics => Scope::Metrics,
             Self::ReadSelf => return None,
         })
@@ -334,8 +309,9 @@ impl Action {
         use Role::{Administrator, MailroomOperator, PrivacyAuditor, Reviewer, Supervisor};
         match self {
             // Staff do not send in for a practice; what came on paper comes by a source.
-            Self::CreateSubmission | Self::EditSubmission => &[],
-            Self::ReadSubmission | Self::ReadDocument | Self::DownloadDocument => {
+            // Nobody chooses for a practice but its own access manager (COR-12).
+            Self::CreateSubmission | Self::EditSubmission | Self::ChangePaper => &[],
+            Self::ReadSubmission | Self::ReadDocument | Self::DownloadDocument | Self::ReadLetter => {
                 &[MailroomOperator, Supervisor, Reviewer]
             }
             Self::ReadCase => &[Supervisor, Reviewer],
@@ -345,7 +321,9 @@ impl Action {
             Self::UndoMatch => &[Supervisor, Reviewer],
             Self::ReadDisclosures => &[Supervisor, PrivacyAuditor],
             Self::DecideHeld | Self::DestroyQuarantined => &[Supervisor],
-            Self::ReadDeadLetters | Self::ReplayDeadLetters => &[Supervisor, Administrator],
+            Self::ReadDeadLetters | Self::ReplayDeadLetters | Self::StopLetters | Self::ReadPaper => {
+                &[Supervisor, Administrator]
+            }
             Self::ReadMailroom => &[MailroomOperator, Supervisor, Administrator],
             Self::ReadAudit => &[PrivacyAuditor],
             Self::WriteReference | Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements => &[Administrator],
@@ -364,6 +342,7 @@ impl Action {
                 | Self::ReadDocument
                 | Self::DownloadDocument
                 | Self::ReadCase
+                | Self::ReadLetter
                 | Self::WriteReference
                 | Self::ReadSelf
         )
@@ -379,6 +358,9 @@ impl Action {
                 | Self::ReadDocument
                 | Self::DownloadDocument
                 | Self::ReadCase
+                | Self::ReadLetter
+                | Self::ReadPaper
+                | Self::ChangePaper
                 | Self::ManageEntitlements
                 | Self::ReadSelf
         )
@@ -407,6 +389,8 @@ pub enum Target<'a> {
     Route,
     /// A submission, a document or a case.
     Record(Record<'a>),
+    /// A letter.
+    Letter(LetterRecord<'a>),
     /// What came to the payer and is no practice's yet: the mailroom's queue and lists.
     Mailroom,
     /// The rights for a TIN.
@@ -450,6 +434,7 @@ pub fn may(who: &Principal, action: Action, target: &Target<'_>) -> Answer {
     match (as_such, target) {
         (Answer::Yes, Target::Route) => Answer::Yes,
         (Answer::Yes, Target::Record(record)) => seen(reaches(who, record)),
+        (Answer::Yes, Target::Letter(letter)) => seen(letter.is_for(who)),
         (Answer::Yes, Target::Mailroom) => in_mailroom(who),
         (Answer::Yes, Target::Tin(tin)) => seen(administers(who, tin)),
         (refused, _) => refused,
@@ -468,6 +453,8 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
         {
             Answer::Forbidden { needs: Needs::LiveKey }
         }
+        // a service speaks for the access manager, or not at all (COR-12)
+        Principal::Service { .. } if action == Action::ChangePaper => Answer::Forbidden { needs: Needs::AccessManager },
         Principal::Service { scopes, .. } => match action.scope() {
             Some(scope) if !scopes.contains(&scope) => Answer::Forbidden { needs: Needs::Scope(scope) },
             _ => Answer::Yes,
@@ -481,7 +468,9 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
             }
         }
         Principal::User { rights, .. } => match action {
-            Action::ManageEntitlements if !rights.values().any(|rights| rights.access_manager) => {
+            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper
+                if !rights.values().any(|rights| rights.access_manager) =>
+            {
                 Answer::Forbidden { needs: Needs::AccessManager }
             }
             _ if action.is_for_users() => Answer::Yes,

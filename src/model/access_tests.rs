@@ -1,5 +1,6 @@
 use super::Role::{Administrator, MailroomOperator, PrivacyAuditor, Reviewer, Supervisor};
 use super::*;
+use crate::model::ids::Brand;
 
 /// Who may do what, written down a second time: action, scope of a key, whether a key for trials may, staff roles, and
 /// whether users of practices may.
@@ -34,6 +35,10 @@ const TABLE: &[Row] = &[
     (Action::ManageKeys,         Some(Scope::Access),    false, &[Administrator], false),
     (Action::ManageUsers,        Some(Scope::Access),    false, &[Administrator], false),
     (Action::ManageEntitlements, Some(Scope::Access),    false, &[Administrator], true),
+    (Action::ReadLetter,         Some(Scope::Read),      true,  SEE, true),
+    (Action::StopLetters,        Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
+    (Action::ReadPaper,          Some(Scope::Access),    false, &[Supervisor, Administrator], true),
+    (Action::ChangePaper,        Some(Scope::Access),    false, &[], true),
     (Action::ReadMetrics,        Some(Scope::Metrics),   false, &[Administrator], false),
     (Action::ReadSelf,           None,                   true,  ALL_ROLES, true),
 ];
@@ -76,6 +81,7 @@ fn int_33_every_action_has_its_row_and_each_kind_of_caller_its_answer() {
         for one in Scope::ALL {
             let live = at_all(&service(&[*one], TinSet::All, Mode::Live), *action);
             let expected = match scope {
+                _ if *action == Action::ChangePaper => Answer::Forbidden { needs: Needs::AccessManager },
                 Some(scope) if scope != one => Answer::Forbidden { needs: Needs::Scope(*scope) },
                 _ => Answer::Yes,
             };
@@ -95,7 +101,9 @@ fn int_33_every_action_has_its_row_and_each_kind_of_caller_its_answer() {
         assert_eq!(at_all(&manager, *action), expected, "{action} as an access manager");
         let plain = user(&[(1, rights(Entitlement::ALL, false))], Mode::Live);
         let expected = match action {
-            Action::ManageEntitlements => Answer::Forbidden { needs: Needs::AccessManager },
+            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper => {
+                Answer::Forbidden { needs: Needs::AccessManager }
+            }
             _ => expected,
         };
         assert_eq!(at_all(&plain, *action), expected, "{action} as a user");

@@ -73,6 +73,8 @@ pub enum EventType {
     Delivery(DeliveryState),
     /// Paper was turned on or off for a practice (COR-12).
     PaperChanged,
+    /// A letter came for a practice where nobody holds the entitlement to see it (COR-15).
+    NobodyEntitled,
     /// A letter that needs an answer was not opened in time (COR-26).
     MessageUnread,
 }
@@ -108,6 +110,7 @@ impl fmt::Display for EventType {
             Self::LetterHoldChanged => f.write_str("letter.hold_changed"),
             Self::Delivery(state) => write!(f, "delivery.{state}"),
             Self::PaperChanged => f.write_str("tin.paper_changed"),
+            Self::NobodyEntitled => f.write_str("tin.nobody_entitled"),
             Self::MessageUnread => f.write_str("message.unread"),
         }
     }
@@ -139,6 +142,7 @@ impl FromStr for EventType {
             "letter.due_soon" => Self::LetterDueSoon,
             "letter.hold_changed" => Self::LetterHoldChanged,
             "tin.paper_changed" => Self::PaperChanged,
+            "tin.nobody_entitled" => Self::NobodyEntitled,
             "message.unread" => Self::MessageUnread,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
@@ -229,6 +233,7 @@ mod tests {
             EventType::LetterDueSoon,
             EventType::LetterHoldChanged,
             EventType::PaperChanged,
+            EventType::NobodyEntitled,
             EventType::MessageUnread,
         ];
         all.extend(LetterState::ALL.iter().map(|state| EventType::Letter(*state)));

@@ -166,6 +166,10 @@ text_id!(
     DeliveryId, "delivery id", uuid
 );
 text_id!(
+    /// The id (UUIDv7) of a hold on letters.
+    HoldId, "hold id", uuid
+);
+text_id!(
     /// A message's id (UUIDv7): what users see in the Messaging Center.
     MessageId, "message id", uuid
 );
@@ -279,7 +283,7 @@ text_id!(
 );
 
 printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, LetterId, DeliveryId, MessageId);
-printable!(Issuer, Brand, Sha256, ReferenceNumber, LetterNumber);
+printable!(Issuer, Brand, Sha256, ReferenceNumber, LetterNumber, HoldId);
 hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 
 impl Tin {

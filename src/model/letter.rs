@@ -1,8 +1,11 @@
 //! Letters: their kinds, what asks for them, and where one stands on its way from event to PDF to inbox or paper.
 
+use std::collections::BTreeSet;
+
 use crate::codes;
-use crate::model::access::Entitlement;
+use crate::model::access::{Entitlement, Mode, Principal, Scope, TinSet};
 use crate::model::case::{AppealStatus, CaseKind, CaseStatus, PrecertificationStatus, ReconsiderationStatus};
+use crate::model::ids::Tin;
 
 codes! {
     /// The three kinds of correspondence (COR-01).
@@ -33,6 +36,33 @@ impl LetterCategory {
             Self::Precertification => Entitlement::PrecertViewSubmit,
             Self::Claim | Self::Appeal => Entitlement::ClaimSearch,
         }
+    }
+
+    /// Whether a practice's access manager may ask for paper for it (COR-11); appeals are on paper anyway (COR-03).
+    pub const fn has_paper_choice(self) -> bool {
+        matches!(self, Self::Claim | Self::Precertification)
+    }
+}
+
+codes! {
+    /// Whom a letter is for (COR-01).
+    pub enum AddresseeKind {
+        /// A practice.
+        Tin = "tin",
+        /// A member.
+        Member = "member",
+    }
+}
+
+codes! {
+    /// What routing must know of a letter that no row of ours tells: said by who asks for it.
+    pub enum Circumstance {
+        /// A third party to whom the decision is delegated writes it (COR-03).
+        Delegated = "delegated",
+        /// It belongs to a clinical review of a claim (COR-03).
+        ClinicalClaimReview = "clinical_claim_review",
+        /// The request that it answers came by fax (COR-13).
+        ByFax = "by_fax",
     }
 }
 
@@ -170,6 +200,17 @@ codes! {
     }
 }
 
+impl DeliveryChannel {
+    /// What people call it.
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Inbox => "Messaging Center",
+            Self::Paper => "Paper",
+            Self::Fax => "Fax",
+        }
+    }
+}
+
 codes! {
     /// Where a delivery stands.
     pub enum DeliveryState {
@@ -181,3 +222,90 @@ codes! {
         Stopped = "stopped",
     }
 }
+
+codes! {
+    /// Why a letter, or a way of it, was stopped (COR-16).
+    pub enum StopReason {
+        /// Letters of its type are held back.
+        HeldType = "held_type",
+        /// Letters to its practice are held back.
+        HeldTin = "held_tin",
+        /// Another letter took its place.
+        Superseded = "superseded",
+        /// What it says is wrong.
+        WrongContent = "wrong_content",
+        /// It is for somebody else.
+        WrongAddressee = "wrong_addressee",
+        /// The same was written already.
+        Duplicate = "duplicate",
+        /// Who asked for it takes that back.
+        Withdrawn = "withdrawn",
+        /// A person's other reason.
+        Other = "other",
+    }
+}
+
+impl StopReason {
+    /// Whether a person may give it; the others follow from what stands in the rows.
+    pub const fn is_for_people(self) -> bool {
+        !matches!(self, Self::HeldType | Self::HeldTin | Self::Superseded)
+    }
+
+    /// The reason as a sentence.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::HeldType => "Letters of this type are held back.",
+            Self::HeldTin => "Letters to this practice are held back.",
+            Self::Superseded => "Another letter took its place.",
+            Self::WrongContent => "A person stopped it: what it says is wrong.",
+            Self::WrongAddressee => "A person stopped it: it is for somebody else.",
+            Self::Duplicate => "A person stopped it: the same was written already.",
+            Self::Withdrawn => "A person stopped it: who asked for it takes that back.",
+            Self::Other => "A person stopped it.",
+        }
+    }
+}
+
+/// A letter, as far as access goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetterRecord<'a> {
+    /// Who asked for it, as [`Principal::actor`] writes it.
+    pub asker: &'a str,
+    /// Whom it is for.
+    pub addressee: AddresseeKind,
+    /// The practice it concerns.
+    pub tin: Option<&'a Tin>,
+    /// Its category.
+    pub category: LetterCategory,
+    /// Real or trial.
+    pub mode: Mode,
+    /// About behavioral or substance-use records.
+    pub sensitive: bool,
+}
+
+impl LetterRecord<'_> {
+    /// Whether it is one that the caller has to do with. Letters to members are none of a practice's users.
+    pub fn is_for(&self, who: &Principal) -> bool {
+        if self.mode != who.mode() || (self.sensitive && !who.sees_sensitive()) {
+            return false;
+        }
+        match who {
+            Principal::Staff { .. } => true,
+            Principal::Service { scopes, tins, .. } => {
+                let own = self.asker == who.actor();
+                match (self.tin, tins) {
+                    (Some(tin), TinSet::Only(tins)) => tins.contains(tin),
+                    (None, TinSet::Only(_)) => own,
+                    (_, TinSet::All) => own || scopes.contains(&Scope::ReadAny),
+                }
+            }
+            Principal::User { rights, .. } => {
+                let rights = self.tin.filter(|_| self.addressee == AddresseeKind::Tin).and_then(|tin| rights.get(tin));
+                rights.is_some_and(|rights| rights.entitlements.contains(&self.category.entitlement()))
+            }
+        }
+    }
+}
+
+/// What routing was told of a letter.
+pub type Circumstances = BTreeSet<Circumstance>;

@@ -10,6 +10,7 @@ use crate::codes;
 use crate::model::access::{Entitlement, Role, TinRights};
 use crate::model::ids::{Issuer, Subject, Tin};
 use crate::model::judgement::UnknownCode;
+use crate::model::letter::LetterCategory;
 use crate::model::phi::Phi;
 
 /// A login: who vouches for it, and its name there.
@@ -58,6 +59,8 @@ codes! {
         Users = "users",
         /// Their rights per TIN.
         Entitlements = "entitlements",
+        /// Paper beside digital correspondence, per TIN.
+        Paper = "paper",
     }
 }
 
@@ -68,6 +71,16 @@ codes! {
         Yes = "yes",
         /// No.
         No = "no",
+    }
+}
+
+codes! {
+    /// On or off, as text: CSV has no other.
+    pub enum Switch {
+        /// On.
+        On = "true",
+        /// Off.
+        Off = "false",
     }
 }
 
@@ -140,4 +153,14 @@ impl EntitlementRecord {
     pub fn rights(&self) -> TinRights {
         TinRights { entitlements: self.entitlements.0.clone(), access_manager: self.access_manager == Some(Word::Yes) }
     }
+}
+
+/// A practice's paper setting in a bulk load (COR-12).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct PaperRecord {
+    pub tin: Tin,
+    pub category: LetterCategory,
+    pub paper: Switch,
 }

@@ -18,6 +18,8 @@ CREATE TABLE status_detail (
     letter_type TEXT,
     -- code of AddresseeKind
     addressee   TEXT NOT NULL,
+    -- codes of Circumstance, joined by blanks
+    circumstances TEXT NOT NULL,
     -- as JSON
     details     TEXT NOT NULL,
     PRIMARY KEY (case_id, version)
@@ -44,6 +46,8 @@ CREATE TABLE letter (
     case_id       TEXT,
     -- what was said for it, as JSON: typed by the letter's type
     details       TEXT NOT NULL,
+    -- codes of Circumstance, joined by blanks: what was said for its routing
+    circumstances TEXT NOT NULL,
     -- the whole data it is rendered from, as JSON, once it is composed; with the versions it says how it was made
     data          TEXT,
     letter_date   TEXT,
@@ -122,9 +126,13 @@ CREATE TABLE letter_hold (
     reason     TEXT NOT NULL,
     created_by TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    lifted_at  BIGINT
+    lifted_at  BIGINT,
+    version    BIGINT NOT NULL
 );
-CREATE INDEX letter_hold_standing ON letter_hold (brand, type, tin) WHERE lifted_at IS NULL;
+-- one standing hold of each
+CREATE UNIQUE INDEX letter_hold_of_type ON letter_hold (brand, type) WHERE lifted_at IS NULL AND type IS NOT NULL;
+CREATE UNIQUE INDEX letter_hold_of_tin ON letter_hold (brand, tin) WHERE lifted_at IS NULL AND tin IS NOT NULL;
+CREATE INDEX letter_hold_by_created ON letter_hold (created_at, id);
 
 -- What users see in the Messaging Center: a letter, or a notice of a change of status. One row for all users of the
 -- practice; who sees it is asked anew each time (COR-20).

@@ -16,10 +16,12 @@ mod load;
 pub mod mailroom;
 pub mod openapi;
 mod page;
+pub mod paper;
 pub mod progress;
 pub mod queue;
 pub mod reconciliation;
 pub mod reference;
+pub mod routing;
 pub mod status;
 pub mod submissions;
 pub mod tus;
@@ -43,6 +45,7 @@ use super::limits::Use;
 use super::plan::DoorsPlan;
 use super::problems::Code;
 use crate::access::Access;
+use crate::delivery::Correspondence;
 use crate::engine::Engine;
 use crate::engine::sequencer::AuditKey;
 use crate::intake::Intake;
@@ -54,6 +57,8 @@ use crate::model::ids::Brand;
 pub struct Api {
     /// The intake journey.
     pub intake: Intake,
+    /// The journey of letters, as far as their ways go.
+    pub correspondence: Correspondence,
     /// The engine, to be woken.
     pub engine: Engine,
     /// Who callers are.
@@ -164,6 +169,16 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/audit/search", Rule::For(Action::ReadAudit)),
     ("GET", "/v1/audit/export", Rule::For(Action::ReadAudit)),
     ("GET", "/v1/audit/verify", Rule::For(Action::ReadAudit)),
+    // the ways of letters
+    ("GET", "/v1/letters/{id}/why", Rule::For(Action::ReadLetter)),
+    ("POST", "/v1/letters/{id}/stop", Rule::For(Action::StopLetters)),
+    ("POST", "/v1/letters/{id}/release", Rule::For(Action::StopLetters)),
+    ("GET", "/v1/letter-holds", Rule::For(Action::StopLetters)),
+    ("POST", "/v1/letter-holds", Rule::For(Action::StopLetters)),
+    ("POST", "/v1/letter-holds/{id}/lift", Rule::For(Action::StopLetters)),
+    ("POST", "/v1/paper/search", Rule::For(Action::ReadPaper)),
+    ("POST", "/v1/paper/set", Rule::For(Action::ChangePaper)),
+    ("POST", "/v1/routing/dry-run", Rule::For(Action::ReadPaper)),
 ];
 
 /// All routes with their description.
@@ -234,6 +249,15 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(audit::search))
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
+        // the ways of letters
+        .routes(routes!(routing::why))
+        .routes(routes!(routing::stop))
+        .routes(routes!(routing::release))
+        .routes(routes!(routing::holds, routing::hold))
+        .routes(routes!(routing::lift))
+        .routes(routes!(paper::of_tin))
+        .routes(routes!(paper::set))
+        .routes(routes!(paper::dry_run))
 }
 
 /// The routes behind their guard.
