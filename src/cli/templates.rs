@@ -122,11 +122,7 @@ fn open(place: &Place) -> Result<Renderer, CliError> {
     Renderer::open(place.templates.as_deref()).map_err(|error: OpenError| CliError::Usage(error.to_string()))
 }
 
-fn sample_of(
-    renderer: &Renderer,
-    letter_type: LetterType,
-    name: Option<&str>,
-) -> Result<serde_json::Value, CliError> {
+fn sample_of(renderer: &Renderer, letter_type: LetterType, name: Option<&str>) -> Result<serde_json::Value, CliError> {
     let samples = renderer.samples(letter_type);
     let found = match name {
         Some(name) => samples.iter().find(|sample| sample.name == name),
@@ -147,8 +143,7 @@ fn told(error: &RenderError) -> String {
 }
 
 fn remarks(rendered: &Rendered) -> Vec<String> {
-    let overflows =
-        rendered.overflows.iter().map(|o| format!("page {}, {}: {}", o.page, o.kind, o.text.reveal()));
+    let overflows = rendered.overflows.iter().map(|o| format!("page {}, {}: {}", o.page, o.kind, o.text.reveal()));
     overflows.chain(rendered.warnings.iter().map(|warning| warning.reveal().clone())).collect()
 }
 

@@ -149,10 +149,5 @@ impl Look {
 }
 
 fn area(at: Point, width: Abs, height: Abs) -> Area {
-    Area {
-        left: at.x.to_pt(),
-        top: at.y.to_pt(),
-        right: (at.x + width).to_pt(),
-        bottom: (at.y + height).to_pt(),
-    }
+    Area { left: at.x.to_pt(), top: at.y.to_pt(), right: (at.x + width).to_pt(), bottom: (at.y + height).to_pt() }
 }

@@ -71,8 +71,7 @@ impl DenialPolicies {
 }
 
 /// What DIS-06 asks of every denial: policy can ask for more, not for less.
-const EVERY_DENIAL: [DenialField; 3] =
-    [DenialField::Reason, DenialField::AppealRights, DenialField::AppealDeadline];
+const EVERY_DENIAL: [DenialField; 3] = [DenialField::Reason, DenialField::AppealRights, DenialField::AppealDeadline];
 /// What it asks of one for medical necessity, beside that.
 const MEDICAL_NECESSITY: [DenialField; 2] = [DenialField::CoveragePolicy, DenialField::IroContact];
 

@@ -29,7 +29,8 @@ fn list_names_each_type_with_category_and_samples() {
 fn render_writes_the_pdf_of_a_sample_or_of_a_file_and_names_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("letter.pdf").display().to_string();
-    let ran = templates(&["render", "appeal_overturned", "--sample", "payment", "--brand", "aldercrest", "--out", &out]);
+    let ran =
+        templates(&["render", "appeal_overturned", "--sample", "payment", "--brand", "aldercrest", "--out", &out]);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     assert!(std::fs::read(&out).unwrap().starts_with(b"%PDF-1.7"));
 

@@ -179,7 +179,8 @@ fn an_address_that_the_window_can_t_show_is_refused() {
 
 #[test]
 fn names_of_europe_and_vietnam_can_be_shown() {
-    for name in ["Đặng Thị Ngọc Ánh", "Łukasz Żółć", "Åsa Öberg", "Şükrü Çağlar", "Þórður Æ.", "Γιώργος", "Владимир"] {
+    for name in ["Đặng Thị Ngọc Ánh", "Łukasz Żółć", "Åsa Öberg", "Şükrü Çağlar", "Þórður Æ.", "Γιώργος", "Владимир"]
+    {
         let mut document = sample(LetterType::ClaimDenied, "medical_necessity");
         set(&mut document, "head.addressee.name", Some(json!(name)));
         assert!(check(LetterType::ClaimDenied, &document).is_ok(), "{name}");

@@ -47,11 +47,18 @@ fn every_letter_is_sound_tagged_and_archivable_and_reads_in_order() {
             info.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.trim() == value))
         };
         assert!(has("Tagged:", "yes") && has("Pages:", &rendered.pages.to_string()), "{told}: {info}");
-        assert!(has("Author:", &brand.text.legal_name) && has("Page size:", "612 x 792 pts (letter)"), "{told}: {info}");
+        assert!(
+            has("Author:", &brand.text.legal_name) && has("Page size:", "612 x 792 pts (letter)"),
+            "{told}: {info}"
+        );
         let title = info.lines().find_map(|line| line.strip_prefix("Title:")).map(str::trim).unwrap_or_default();
         assert!(!title.is_empty(), "{told} has no title");
         let metadata = run("pdfinfo", &["-meta"], &file);
-        for said in ["<pdfaid:part>2</pdfaid:part>", "<pdfaid:conformance>A</pdfaid:conformance>", "<pdfuaid:part>1</pdfuaid:part>"] {
+        for said in [
+            "<pdfaid:part>2</pdfaid:part>",
+            "<pdfaid:conformance>A</pdfaid:conformance>",
+            "<pdfuaid:part>1</pdfuaid:part>",
+        ] {
             assert!(metadata.contains(said), "{told} lacks {said}: {metadata}");
         }
         let bytes = String::from_utf8_lossy(&rendered.pdf);
@@ -84,7 +91,9 @@ fn every_letter_is_sound_tagged_and_archivable_and_reads_in_order() {
         }
         let mut rest = flat.as_str();
         for part in &order {
-            let at = rest.find(part.as_str()).unwrap_or_else(|| panic!("{told}: {part:?} is not where it should be: {flat}"));
+            let at = rest
+                .find(part.as_str())
+                .unwrap_or_else(|| panic!("{told}: {part:?} is not where it should be: {flat}"));
             rest = &rest[at + part.len()..];
         }
         assert!(flat.contains(&format!("Page {0} of {0}", rendered.pages)), "{told}: {flat}");
@@ -124,10 +133,18 @@ fn disclaimers_and_references_are_in_their_letters() {
     let dir = tempfile::tempdir().unwrap();
     let table = [
         // PRE-46
-        (LetterType::PrecertificationApproved, "practice", "This approval is not a guarantee of benefits or of payment."),
+        (
+            LetterType::PrecertificationApproved,
+            "practice",
+            "This approval is not a guarantee of benefits or of payment.",
+        ),
         (LetterType::PrecertificationPartiallyApproved, "member", "This approval is not a guarantee of benefits"),
         // PRE-05
-        (LetterType::PrecertificationNotRequired, "two_codes", "This is not a guarantee of coverage, and it is not an exemption for services in the future."),
+        (
+            LetterType::PrecertificationNotRequired,
+            "two_codes",
+            "This is not a guarantee of coverage, and it is not an exemption for services in the future.",
+        ),
         // REC-32
         (LetterType::ReconsiderationCopy, "portal", "LC-4Q7M2X9KD1"),
         // DIS-04
@@ -177,7 +194,8 @@ fn the_same_data_give_the_same_bytes_whoever_renders_them() {
         renderer.render(&letter, renderer.brand("meridian").unwrap()).unwrap()
     };
     let [again, beside, elsewhere] = std::thread::scope(|scope| {
-        let threads = [scope.spawn(|| render(&RENDERER)), scope.spawn(|| render(&RENDERER)), scope.spawn(|| render(&other))];
+        let threads =
+            [scope.spawn(|| render(&RENDERER)), scope.spawn(|| render(&RENDERER)), scope.spawn(|| render(&other))];
         threads.map(|thread| thread.join().unwrap())
     });
     for (told, rendered) in [("again", again), ("beside", beside), ("elsewhere", elsewhere)] {
