@@ -4,8 +4,8 @@
 #   scripts/deps.sh demo    what `make demo` needs
 #   scripts/deps.sh test    that and what `make test` needs
 #
-# What only builds (a C compiler, CA certificates, Python for the object-store mock, Node.js for
-# the client of resumable uploads) is installed by apt-get.
+# What only builds or reads (a C compiler, CA certificates, Python for the object-store mock, Node.js for
+# the client of resumable uploads, qpdf and poppler for letters) is installed by apt-get.
 # What has a service of its own (ClamAV, PostgreSQL) is never installed: it is downloaded and unpacked under
 # .tools, so that nothing is started or enabled on this machine and nothing of its owner's is touched.
 # NO_INSTALL=1 changes nothing: it says what is missing and fails if anything is.
@@ -55,6 +55,8 @@ have_zones() { [ -e /usr/share/zoneinfo/America/New_York ]; }
 have_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 have_curl() { command -v curl >/dev/null; }
 have_node() { command -v node >/dev/null && command -v npm >/dev/null; }
+have_qpdf() { command -v qpdf >/dev/null; }
+have_poppler() { command -v pdftotext >/dev/null && command -v pdfinfo >/dev/null && command -v pdffonts >/dev/null; }
 have_setpriv() { [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; }
 
 # 1. The toolchain: never installed for you, since where it goes is yours to say.
@@ -84,6 +86,8 @@ if [ "$purpose" = test ]; then
     need have_venv "Python with venv (object-store mock, calendar oracle)" python3 python3-venv
     need have_curl "curl (the integrator's guide is run)" curl
     need have_node "Node.js with npm (client of resumable uploads)" nodejs npm
+    need have_qpdf "qpdf (reads the letters' PDFs)" qpdf
+    need have_poppler "pdftotext, pdfinfo, pdffonts (read the letters' PDFs)" poppler-utils
     need have_setpriv "setpriv (PostgreSQL refuses root)" util-linux
 fi
 

@@ -8,6 +8,7 @@ mod engine;
 mod hostile;
 mod http;
 mod journey;
+mod letters;
 mod made;
 mod objects;
 mod review;
