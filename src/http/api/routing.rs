@@ -169,7 +169,7 @@ pub struct StopRequest {
 
 /// Stop a letter before it goes out; of one that is routed, the ways that wait still. What has arrived stays.
 #[utoipa::path(post, path = "/v1/letters/{id}/stop", tag = "letters", request_body = StopRequest,
-    params(("id" = String, Path, description = "Its id"), ("If-Match" = String, Header, description = "The ETag that was seen")),
+    params(("id" = String, Path, description = "Its id"), ("If-Match" = Option<String>, Header, description = "The ETag that was seen; 428 without it")),
     responses((status = 200, body = Why, headers(("ETag" = String))), (status = 409)))]
 pub async fn stop(
     State(api): State<Api>,
@@ -193,7 +193,7 @@ pub async fn stop(
 
 /// Let a stopped letter go again, or the ways of a routed one that were stopped.
 #[utoipa::path(post, path = "/v1/letters/{id}/release", tag = "letters",
-    params(("id" = String, Path, description = "Its id"), ("If-Match" = String, Header, description = "The ETag that was seen")),
+    params(("id" = String, Path, description = "Its id"), ("If-Match" = Option<String>, Header, description = "The ETag that was seen; 428 without it")),
     responses((status = 200, body = Why, headers(("ETag" = String))), (status = 409)))]
 pub async fn release(
     State(api): State<Api>,
@@ -357,7 +357,7 @@ pub struct LiftedView {
 
 /// Lift a hold. With `release`, letters that it stopped go again; it is sent again while some are left.
 #[utoipa::path(post, path = "/v1/letter-holds/{id}/lift", tag = "letters", request_body = Option<LiftRequest>,
-    params(("id" = String, Path, description = "Its id"), ("If-Match" = String, Header, description = "The ETag that was seen")),
+    params(("id" = String, Path, description = "Its id"), ("If-Match" = Option<String>, Header, description = "The ETag that was seen; 428 without it")),
     responses((status = 200, body = LiftedView, headers(("ETag" = String)))))]
 pub async fn lift(
     State(api): State<Api>,
