@@ -21,3 +21,6 @@ pub mod settings;
 pub mod app;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

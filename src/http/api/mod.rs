@@ -7,6 +7,8 @@ pub mod dead_letters;
 pub mod decisions;
 pub mod documents;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod held;
 mod incoming;
 pub mod intake;
