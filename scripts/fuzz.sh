@@ -29,6 +29,8 @@ install cargo-fuzz 'cargo fuzz --version' 'cargo install cargo-fuzz --version 0.
 
 # Files that a target makes belong into memory.
 [ -w /dev/shm ] && export TMPDIR=/dev/shm
+# What is freed counts against the limit of memory as long as it is kept aside.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-quarantine_size_mb=32}"
 
 cargo +nightly fuzz build
 found=0

@@ -77,10 +77,10 @@ fn read_index(data: &[u8]) {
     let columns: BTreeMap<String, String> = columns.map(|(head, name)| (head.to_owned(), name.to_owned())).into();
     let most = 8;
     let index = index::read(data, &columns, most, &RULES);
-    assert!(index.rows.len() <= most);
+    assert!(index.rows.len() <= most && index.faults.len() <= 20);
     index.faults.iter().for_each(|fault| tells_no_value(fault));
     for (name, told) in &index.rows {
-        assert!(!name.is_empty() && !name.contains(['/', '\\']) && name.trim() == name, "a file's name");
+        assert!(!name.is_empty() && !name.contains(['/', '\\']), "a file's name");
         holds(told);
     }
 }
