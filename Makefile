@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps deps-demo demo test check fmt clippy unit licenses clean distclean
+.PHONY: help deps deps-demo demo test check fmt clippy unit licenses fuzz clean distclean
 
 step = @printf '\n==> %s\n' "$(1)"
 
@@ -46,6 +46,9 @@ unit:
 licenses:
 	$(call step,licences and sources of dependencies)
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "skipped: no cargo-deny here (cargo install cargo-deny)"; fi
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60); needs rustup
+	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)
 
 clean: ## remove what the demo and the build made
 	rm -rf demo-data

@@ -194,7 +194,7 @@ pub async fn fill(db: &Db, now: Timestamp, documents: i64, tell: impl Fn(i64)) -
     // PostgreSQL does this by itself in time; SQLite's planner goes without, as in an installation
     if db.flavor() == super::Flavor::Postgres {
         let mut conn = db.read().await?;
-        sqlx::query("ANALYZE").execute(&mut *conn).await?;
+        sqlx::query("VACUUM ANALYZE").execute(&mut *conn).await?;
     }
     Ok(())
 }

@@ -145,14 +145,15 @@ macro_rules! columns {
     };
 }
 
-/// Leaves out what is proposed for a sensitive case, unless the first parameter named is 1.
+/// Leaves out what is proposed for a sensitive case, unless the first parameter named is 1. Counted for each row and not
+/// asked with NOT EXISTS: for that PostgreSQL reads all sensitive cases first, however few rows are wanted.
 macro_rules! seen_by {
     ($sensitive:literal) => {
         concat!(
             "(",
             $sensitive,
-            " = 1 OR NOT EXISTS (SELECT 1 FROM match_candidate m JOIN case_file c ON c.id = m.case_id
-              WHERE m.document_id = task.document_id AND c.sensitive_since IS NOT NULL))"
+            " = 1 OR (SELECT COUNT(*) FROM match_candidate m JOIN case_file c ON c.id = m.case_id
+              WHERE m.document_id = task.document_id AND c.sensitive_since IS NOT NULL) = 0)"
         )
     };
 }
@@ -230,7 +231,7 @@ pub async fn get(conn: &mut Conn, now: Timestamp, document: &DocumentId) -> Resu
 pub struct Counts {
     /// What a person has to do.
     pub kind: TaskKind,
-    /// What waits, counted up to 1,000: that many stand for that many or more.
+    /// What waits, counted up to 500: that many stand for that many or more.
     pub waiting: i64,
     /// Of those counted, which are the ones with the nearest deadlines, what should have been done by now.
     pub overdue: i64,
@@ -248,7 +249,7 @@ pub struct Counts {
 
 /// How many of a kind are counted, those with the nearest deadlines: beyond that it is one more page to nobody, and to
 /// count all would take the longer the more waits.
-pub const COUNTED: i64 = 1_000;
+pub const COUNTED: i64 = 500;
 
 /// The counts of a mode or a brand: one stretch of one index, and looks at the ends of others.
 macro_rules! counts {

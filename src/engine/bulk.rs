@@ -1,7 +1,9 @@
 //! Bulk loads: NDJSON or CSV, idempotent, bad rows told one by one and the good ones kept. What the rows mean is the
 //! journeys' own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -49,6 +51,8 @@ pub const REJECTS_TOLD: usize = 1000;
 const BATCH: usize = 500;
 /// The longest line, in bytes.
 const LINE_BYTES: u64 = 64 << 10;
+/// Bytes of a CSV that are read at once.
+const READ_BYTES: usize = 8 << 10;
 
 /// Why a load ended before the end of its file. What was loaded so far stays; loading again is harmless.
 #[derive(Debug, Error)]
@@ -231,30 +235,76 @@ pub fn csv_rows<R: Rows>(
     rows: R,
     file: impl Read + Send + 'static,
 ) -> Result<impl Iterator<Item = Result<Row<R>, LoadError>> + Send, LoadError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-    let head = reader.headers().map_err(|error| LoadError::Csv(error.to_string()))?.clone();
+    let ended = Arc::new(AtomicU64::new(0));
+    let file = Bounded { file, given: 0, ended: ended.clone() };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).buffer_capacity(READ_BYTES).from_reader(file);
+    let head = match reader.headers() {
+        Ok(head) => head.clone(),
+        Err(error) => return Err(broken(&error).unwrap_or_else(|| LoadError::Csv(error.to_string()))),
+    };
     if head.iter().all(str::is_empty) {
         return Err(LoadError::Csv("its first line must hold the field names".into()));
     }
-    Ok(reader.into_records().map(move |row| match row {
-        Ok(row) => {
-            let line = row.position().map_or(0, csv::Position::line);
-            // an empty cell is an absent field, so that CSV and JSON mean the same
-            let fields: serde_json::Map<String, serde_json::Value> = head
-                .iter()
-                .zip(row.iter())
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| (name.to_owned(), json!(value)))
-                .collect();
-            let bytes = serde_json::Value::Object(fields).to_string().into_bytes();
-            Ok((line, parse(rows, &bytes)))
-        }
-        Err(error) if error.is_io_error() => Err(LoadError::Csv("it broke off".into())),
-        Err(error) => {
-            let line = error.position().map_or(0, csv::Position::line);
-            Ok((line, Err("the row has another number of fields than the head line, or is not UTF-8".into())))
+    let mut row = csv::StringRecord::new();
+    Ok(std::iter::from_fn(move || {
+        ended.store(reader.position().byte(), Ordering::Relaxed);
+        match reader.read_record(&mut row) {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(csv_row(rows, &head, &row))),
+            Err(error) => Some(match broken(&error) {
+                Some(broken) => Err(broken),
+                None => {
+                    let line = error.position().map_or(0, csv::Position::line);
+                    let reason = "the row has another number of fields than the head line, or is not UTF-8";
+                    Ok((line, Err(reason.into())))
+                }
+            }),
         }
     }))
+}
+
+fn csv_row<R: Rows>(rows: R, head: &csv::StringRecord, row: &csv::StringRecord) -> Row<R> {
+    // an empty cell is an absent field, so that CSV and JSON mean the same
+    let fields: serde_json::Map<String, serde_json::Value> = head
+        .iter()
+        .zip(row.iter())
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    let bytes = serde_json::Value::Object(fields).to_string().into_bytes();
+    (row.position().map_or(0, csv::Position::line), parse(rows, &bytes))
+}
+
+/// Why the CSV can't be read on, if that is what an error says.
+fn broken(error: &csv::Error) -> Option<LoadError> {
+    let csv::ErrorKind::Io(fault) = error.kind() else { return None };
+    let too_long = fault.kind() == io::ErrorKind::FileTooLarge;
+    Some(LoadError::Csv(if too_long {
+        format!("a row is longer than {LINE_BYTES} bytes")
+    } else {
+        "it broke off".into()
+    }))
+}
+
+/// Breaks off where a row does not end: the reader of CSV keeps a row until it is whole, and behind a quote that is
+/// never closed that is the rest of the file.
+struct Bounded<F> {
+    file: F,
+    /// Bytes given out.
+    given: u64,
+    /// Bytes up to the end of the last row.
+    ended: Arc<AtomicU64>,
+}
+
+impl<F: Read> Read for Bounded<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given.saturating_sub(self.ended.load(Ordering::Relaxed)) > LINE_BYTES {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        let count = self.file.read(buffer)?;
+        self.given += count as u64;
+        Ok(count)
+    }
 }
 
 fn parse<R: Rows>(rows: R, json: &[u8]) -> Result<R::Record, String> {

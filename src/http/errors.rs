@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::problems::{Code, title};
 use crate::access::{AuthError, ManageError};
+use crate::cases::status::StatusError;
 use crate::db::DbError;
 use crate::delivery::LetterError;
 use crate::engine::bulk::LoadError;
@@ -250,6 +251,19 @@ impl From<LetterError> for Problem {
             LetterError::Conflict(_) => Self::of(Code::VersionConflict, said),
             LetterError::Invalid(_) => Self::of(Code::Unprocessable, said),
             LetterError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<StatusError> for Problem {
+    fn from(error: StatusError) -> Self {
+        let said = error.to_string();
+        match error {
+            StatusError::NoCase => Self::of(Code::NotFound, said),
+            StatusError::UnknownStatus | StatusError::OtherLetter => Self::of(Code::Unprocessable, said),
+            StatusError::Conflict => Self::of(Code::VersionConflict, said),
+            StatusError::Same => Self::of(Code::WrongState, said),
+            StatusError::Db(error) => error.into(),
         }
     }
 }

@@ -180,6 +180,20 @@ mod tests {
     }
 
     #[test]
+    fn a_csv_row_that_does_not_end_is_not_kept_until_it_does() {
+        let row = "001234567,Muster Clinic\n";
+        // many good rows are more than one may be long
+        let good = format!("tin,name\n{}", row.repeat(10_000));
+        let rows = |text: String| csv_rows(ReferenceKind::Tins, std::io::Cursor::new(text)).unwrap();
+        assert_eq!(rows(good.clone()).filter(|row| row.as_ref().is_ok_and(|(_, row)| row.is_ok())).count(), 10_000);
+        let endless = format!("{good}001234568,\"{}", row.repeat(10_000));
+        let (read, broken): (Vec<_>, Vec<_>) = rows(endless).take(10_001).partition(Result::is_ok);
+        assert_eq!(read.len(), 10_000);
+        let told = broken[0].as_ref().err().map(ToString::to_string);
+        assert_eq!(told.as_deref(), Some("the CSV can't be read: a row is longer than 65536 bytes"));
+    }
+
+    #[test]
     fn csv_and_json_mean_the_same() {
         let text = "tin,name\n001234567,Muster Clinic\n12,Bad\n001234568\n";
         let told: Vec<_> = csv_rows(ReferenceKind::Tins, std::io::Cursor::new(text))

@@ -39,6 +39,8 @@ codes! {
         Metrics = "metrics",
         /// Speak for a user whom the service has identified.
         ActAs = "act_as",
+        /// Set the status of cases, ask for letters.
+        Correspondence = "correspondence",
     }
 }
 
@@ -265,6 +267,12 @@ codes! {
         ManageEntitlements = "manage_entitlements",
         /// See a letter: what became of it, and why.
         ReadLetter = "read_letter",
+        /// Read a letter's PDF where it is not one's own message.
+        DownloadLetter = "download_letter",
+        /// Ask for letters, and say what a refused one lacked.
+        WriteLetters = "write_letters",
+        /// Set the status of a case.
+        SetCaseStatus = "set_case_status",
         /// Stop and release letters, put and lift holds on them.
         StopLetters = "stop_letters",
         /// See whether a TIN gets paper, and try what else would come of it.
@@ -284,7 +292,8 @@ impl Action {
         Some(match self {
             Self::CreateSubmission | Self::EditSubmission => Scope::Submit,
             Self::ReadSubmission | Self::ReadDocument | Self::ReadCase | Self::ReadLetter => Scope::Read,
-            Self::DownloadDocument => Scope::Download,
+            Self::DownloadDocument | Self::DownloadLetter => Scope::Download,
+            Self::WriteLetters | Self::SetCaseStatus => Scope::Correspondence,
             Self::ReadQueue | Self::DecideMatch | Self::SearchCases | Self::UndoMatch => Scope::Match,
             Self::ReadHeld
             | Self::Rescan
@@ -314,7 +323,7 @@ impl Action {
             Self::ReadSubmission | Self::ReadDocument | Self::DownloadDocument | Self::ReadLetter => {
                 &[MailroomOperator, Supervisor, Reviewer]
             }
-            Self::ReadCase => &[Supervisor, Reviewer],
+            Self::ReadCase | Self::DownloadLetter | Self::WriteLetters | Self::SetCaseStatus => &[Supervisor, Reviewer],
             Self::SearchCases | Self::ReadQueue | Self::DecideMatch | Self::ReadHeld | Self::Rescan => {
                 &[MailroomOperator, Supervisor]
             }
@@ -343,6 +352,9 @@ impl Action {
                 | Self::DownloadDocument
                 | Self::ReadCase
                 | Self::ReadLetter
+                | Self::DownloadLetter
+                | Self::WriteLetters
+                | Self::SetCaseStatus
                 | Self::WriteReference
                 | Self::ReadSelf
         )

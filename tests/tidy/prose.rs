@@ -18,8 +18,20 @@ const DOCUMENTS: [&str; 8] = [
 ];
 
 /// What a repository path begins with.
-const TOPS: [&str; 11] =
-    ["src", "tests", "pipelines", "templates", "docker", "samples", "scripts", "benches", "docs", ".ci", ".cargo"];
+const TOPS: [&str; 12] = [
+    "src",
+    "tests",
+    "pipelines",
+    "templates",
+    "docker",
+    "samples",
+    "scripts",
+    "benches",
+    "docs",
+    "fuzz",
+    ".ci",
+    ".cargo",
+];
 
 /// Code spans of a Markdown text outside fenced blocks, with their lines.
 fn spans(text: &str) -> Vec<(usize, &str)> {

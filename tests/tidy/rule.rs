@@ -11,7 +11,7 @@ const STEPS: &[&[&str]] = &[
     &["access", "intake", "cases", "letters", "delivery"],
     &["http", "settings"],
     &["app"],
-    &["cli"],
+    &["cli", "fuzzing"],
     &["main"],
 ];
 

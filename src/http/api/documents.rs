@@ -206,7 +206,7 @@ pub(super) async fn answer_on(
 ///
 /// # Errors
 /// 416 when there are no such bytes.
-fn range(headers: &HeaderMap, size: u64, etag: &str) -> Result<Option<(u64, u64)>, Problem> {
+pub(super) fn range(headers: &HeaderMap, size: u64, etag: &str) -> Result<Option<(u64, u64)>, Problem> {
     let Some(text) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Ok(None) };
     if headers.get(header::IF_RANGE).is_some_and(|known| known.as_bytes() != etag.as_bytes()) {
         return Ok(None);
@@ -228,7 +228,7 @@ fn range(headers: &HeaderMap, size: u64, etag: &str) -> Result<Option<(u64, u64)
 
 /// The name a download is saved under (RFC 6266): as the sender wrote it, without what a file system or a header could
 /// trip over.
-fn disposition(name: &str) -> String {
+pub(super) fn disposition(name: &str) -> String {
     let safe: String = name
         .rsplit(['/', '\\'])
         .next()

@@ -266,7 +266,7 @@ where
 
 /// Whether a part has a file name in any spelling. One that could not be read must not make its file a field, which
 /// is passed over: the sender would be told that all was taken.
-fn names_a_file(part: &Field<'_>) -> bool {
+pub(super) fn names_a_file(part: &Field<'_>) -> bool {
     let Some(head) = part.headers().get(header::CONTENT_DISPOSITION) else { return false };
     let (head, word) = (head.as_bytes().to_ascii_lowercase(), b"filename");
     let begins = |at: usize| at > 0 && (head[at - 1] == b';' || head[at - 1].is_ascii_whitespace());

@@ -7,10 +7,13 @@ pub mod dead_letters;
 pub mod decisions;
 pub mod documents;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod held;
 mod incoming;
 pub mod intake;
 pub mod keys;
+pub mod letters;
 pub mod lists;
 mod load;
 pub mod mailroom;
@@ -23,6 +26,7 @@ pub mod reconciliation;
 pub mod reference;
 pub mod routing;
 pub mod status;
+pub mod status_change;
 pub mod submissions;
 pub mod tus;
 pub mod users;
@@ -170,6 +174,12 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/audit/export", Rule::For(Action::ReadAudit)),
     ("GET", "/v1/audit/verify", Rule::For(Action::ReadAudit)),
     // the ways of letters
+    ("POST", "/v1/cases/{id}/status", Rule::For(Action::SetCaseStatus)),
+    ("POST", "/v1/letters", Rule::For(Action::WriteLetters)),
+    ("GET", "/v1/letters", Rule::For(Action::WriteLetters)),
+    ("GET", "/v1/letters/{id}", Rule::For(Action::ReadLetter)),
+    ("GET", "/v1/letters/{id}/pdf", Rule::For(Action::DownloadLetter)),
+    ("POST", "/v1/letters/{id}/details", Rule::For(Action::WriteLetters)),
     ("GET", "/v1/letters/{id}/why", Rule::For(Action::ReadLetter)),
     ("POST", "/v1/letters/{id}/stop", Rule::For(Action::StopLetters)),
     ("POST", "/v1/letters/{id}/release", Rule::For(Action::StopLetters)),
@@ -250,6 +260,11 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
         // the ways of letters
+        .routes(routes!(status_change::set))
+        .routes(routes!(letters::ask, letters::refused))
+        .routes(routes!(letters::look))
+        .routes(routes!(letters::pdf))
+        .routes(routes!(letters::amend))
         .routes(routes!(routing::why))
         .routes(routes!(routing::stop))
         .routes(routes!(routing::release))

@@ -29,7 +29,7 @@ use crate::model::letter::{
 };
 use crate::model::route::{RouteReason, Routing};
 
-const LETTER: &str = "letter";
+pub(super) const LETTER: &str = "letter";
 const HOLDS: &str = "list of holds";
 
 /// A reason: a code for programs, a sentence for a person.
@@ -125,7 +125,12 @@ impl Why {
 }
 
 /// A letter with its ways, if the caller may do this to it.
-async fn letter_for(conn: &mut Conn, caller: &Caller, action: Action, id: &str) -> Result<WithWays, Problem> {
+pub(super) async fn letter_for(
+    conn: &mut Conn,
+    caller: &Caller,
+    action: Action,
+    id: &str,
+) -> Result<WithWays, Problem> {
     let id: LetterId = id.parse().map_err(|_| Problem::not_found(LETTER))?;
     let found = stop::look(conn, &id).await?.ok_or_else(|| Problem::not_found(LETTER))?;
     let letter = &found.letter;

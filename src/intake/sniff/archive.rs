@@ -230,7 +230,7 @@ fn check_layout(source: &Source<'_>, entries: &mut [Entry], directory: &Director
         entry.data_start = local_entry(source, entry)?;
         position = entry.data_start.checked_add(entry.stored_bytes).ok_or_else(damaged)?;
         if entry.has_descriptor {
-            position += descriptor_len(source, position)?;
+            position = position.checked_add(descriptor_len(source, position)?).ok_or_else(damaged)?;
         }
     }
     if position > directory.start {

@@ -34,20 +34,26 @@ pub fn check_length(source: &Source<'_>, named: Option<FileType>) -> Judged<()> 
 /// The sectors that hold the table: 109 in the header, more in a chain of sectors of their own. `None` where
 /// they can't all be there.
 fn table_sectors(source: &Source<'_>, header: &[u8], sector_bytes: u64) -> Judged<Option<Vec<u32>>> {
-    // No more than fit into the file; a chain that bites its tail ends here too.
+    // No more than fit into the file.
     let most = usize::try_from(source.len() / sector_bytes).unwrap_or(usize::MAX);
     let listed = |bytes: &[u8]| -> Vec<u32> {
         bytes.chunks_exact(4).filter_map(|bytes| le32(bytes, 0)).filter(|sector| *sector < MARKS).collect()
     };
     let mut sectors = listed(header.get(76..).unwrap_or_default());
     let mut next = le32(header, 68).unwrap_or(FREE);
+    // Counted by itself: a sector of the chain may list nothing but marks, and lead to itself.
+    let mut links = 0;
     while next < MARKS {
+        links += 1;
         let position = (u64::from(next) + 1) * sector_bytes;
         let Some(sector) = source.take(position, sector_bytes)? else { return Ok(None) };
         let (list, link) = sector.split_at(sector.len().saturating_sub(4));
         sectors.extend(listed(list));
         next = le32(link, 0).unwrap_or(FREE);
-        if sectors.len() > most || list.iter().all(|b| *b == 0xFF) {
+        if sectors.len() > most || links > most {
+            return Ok(None);
+        }
+        if list.iter().all(|b| *b == 0xFF) {
             break;
         }
     }

@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 
 /// The most one call of [`Source::take`] gives out, in bytes.
 const TAKE_LIMIT: u64 = 16 << 20;
-const CHUNK: usize = 64 << 10;
+/// Bytes of one chunk of [`Source::each_chunk`], at most.
+pub const CHUNK: usize = 64 << 10;
 
 /// A stretch of an open file.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +83,8 @@ impl<'f> Source<'f> {
     /// Calls `each` with the bytes from `position` on, chunk by chunk, until the end or until it returns
     /// `false`.
     pub fn each_chunk(&self, mut position: u64, mut each: impl FnMut(u64, &[u8]) -> bool) -> io::Result<()> {
-        let mut buffer = vec![0; CHUNK];
+        let left = usize::try_from(self.len.saturating_sub(position)).unwrap_or(CHUNK);
+        let mut buffer = vec![0; left.min(CHUNK)];
         loop {
             let filled = self.read_at(position, &mut buffer)?;
             let Some(bytes) = buffer.get(..filled).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };

@@ -4,7 +4,7 @@
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-use super::source::Source;
+use super::source::{CHUNK, Source};
 
 /// Characters at the start that are looked at for markup.
 const OPENING_CHARS: usize = 4_096;
@@ -44,7 +44,9 @@ fn decode(source: &Source<'_>, encoding: &'static Encoding) -> std::io::Result<O
     let mut decoder = encoding.new_decoder_with_bom_removal();
     let mut opening = String::new();
     let mut good = true;
-    let mut buffer = String::with_capacity(256 << 10);
+    // No encoding accepted takes more than three bytes where it had one, and no more than that for what is left over.
+    let chunk = usize::try_from(source.len()).unwrap_or(CHUNK).min(CHUNK);
+    let mut buffer = String::with_capacity(chunk * 3 + 16);
     source.each_chunk(0, |position, bytes| {
         buffer.clear();
         let last = position + bytes.len() as u64 == source.len();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sidecar::{KEYS, Rules, Told, set, whole};
+use super::sidecar::{FAULTS_MAX, KEYS, Rules, Told, set, whole};
 
 /// The column that names the file.
 const FILE: &str = "file";
@@ -18,6 +18,14 @@ pub struct Index {
     pub faults: Vec<String>,
 }
 
+impl Index {
+    fn fault(&mut self, text: impl Into<String>) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(text.into());
+        }
+    }
+}
+
 /// Reads an index. `columns` are the heads that the settings know, each with our name of the column or `ignore`;
 /// `most` rows are read.
 pub fn read(bytes: &[u8], columns: &BTreeMap<String, String>, most: usize, rules: &Rules) -> Index {
@@ -25,7 +33,7 @@ pub fn read(bytes: &[u8], columns: &BTreeMap<String, String>, most: usize, rules
     let text = decode(bytes);
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(&text)).flexible(true).from_reader(text.as_bytes());
     let Ok(heads) = reader.headers().cloned() else {
-        index.faults.push("its head can't be read".into());
+        index.fault("its head can't be read");
         return index;
     };
     let known: BTreeMap<String, &str> = columns.iter().map(|(head, name)| (plain(head), name.as_str())).collect();
@@ -37,33 +45,33 @@ pub fn read(bytes: &[u8], columns: &BTreeMap<String, String>, most: usize, rules
             let name = known.get(&head).copied().unwrap_or(&head);
             let ours = [FILE, IGNORE].into_iter().chain(KEYS).find(|ours| *ours == name);
             if ours.is_none() {
-                index.faults.push(format!("column {} is none that is known", at + 1));
+                index.fault(format!("column {} is none that is known", at + 1));
             }
             ours
         })
         .collect();
     let Some(file) = heads.iter().position(|name| *name == Some(FILE)) else {
-        index.faults.push("it has no column file".into());
+        index.fault("it has no column file");
         return index;
     };
     for (at, record) in reader.records().enumerate() {
         if at == most {
-            index.faults.push(format!("it has more than {most} rows"));
+            index.fault(format!("it has more than {most} rows"));
             break;
         }
         let Ok(record) = record else {
-            index.faults.push(format!("row {} can't be read", at + 1));
+            index.fault(format!("row {} can't be read", at + 1));
             continue;
         };
         let name = record.get(file).unwrap_or_default().trim();
         // some programs write the whole path
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
         if name.is_empty() {
-            index.faults.push(format!("row {} names no file", at + 1));
+            index.fault(format!("row {} names no file", at + 1));
             continue;
         }
         if index.rows.contains_key(name) {
-            index.faults.push(format!("row {} names a file that another one names", at + 1));
+            index.fault(format!("row {} names a file that another one names", at + 1));
             continue;
         }
         let mut told = Told::default();
@@ -131,6 +139,12 @@ mod tests {
                 assert_eq!((told.facts.batch.as_deref(), told.faults.len()), (Some("B"), 0), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn an_index_of_nothing_but_faults_is_told_of_in_some_of_them() {
+        let heads = ",".repeat(100_000);
+        assert_eq!(read(heads.as_bytes(), &BTreeMap::new(), 10, &rules()).faults.len(), FAULTS_MAX);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const BATCH_MAX: usize = 128;
 /// The most documents or pages a batch can be said to have.
 const COUNT_MAX: i64 = 1_000_000;
 /// Faults that are told of one file; more tell nothing more.
-const FAULTS_MAX: usize = 20;
+pub(super) const FAULTS_MAX: usize = 20;
 
 /// What a receipt time is held to.
 #[derive(Debug, Clone)]
