@@ -33,6 +33,11 @@ PRACTICES = {
     "alder": ("003905721", "Alder Street Dermatology", "88 Alder Street", "Lindenvale, OR 00424", "503-555-0186", "#7a5c1e"),
 }
 
+# The day a practice registered for digital correspondence; the others get paper. Who is faxed has a number.
+REGISTERED = {"harbor": "2024-03-04", "linden": "2024-05-20", "stonebrook": "2024-08-12", "fairmeadow": "2024-02-01",
+              "quillfeather": "2025-01-15", "cedar": "2025-06-30"}
+FAX = {"cedar": "5035550139"}
+
 # key: NPI, name, practice
 PROVIDERS = {
     "moreau": (npi("204817359"), "Anselm Moreau, MD", "harbor"),
@@ -61,6 +66,22 @@ MEMBERS = {
     "vasquez": ("MH38649275", "Ingrid", "Vasquez-Holt", "1978-08-11", "Ellery Port Authority 0233"),
     "featherstone": ("MH49172508", "Samuel", "Featherstone", "1955-06-03", "Retirees 0900"),
     "brookhurst": ("MH50381962", "Aaliyah", "Brookhurst", "1990-02-16", "Saltmarsh Bakery 0674"),
+}
+
+# key: street, city, ZIP code, plan. The state is Oregon for all.
+HOMES = {
+    "whitcombe": ("14 Cannery Steps", "Port Ellery", "00411", "PPO"),
+    "okonjo": ("Apt 6, 210 Harbor View", "Port Ellery", "00412", "PPO-PLUS"),
+    "venkataraman": ("77 Orchard Bend", "Cedar Ridge", "00431", "PPO"),
+    "lindqvist": ("3 Lantern Court", "Fairmeadow", "00442", "HMO"),
+    "marisol": ("508 Foundry Row", "Stonebrook", "00438", "PPO"),
+    "mateo": ("508 Foundry Row", "Stonebrook", "00438", "PPO"),
+    "reyes": ("21 Larkspur Way", "Cedar Ridge", "00431", "PPO-SELECT"),
+    "odwyer": ("9 Ropewalk", "Port Ellery", "00411", "PPO"),
+    "nakamura": ("Hall 4, 12 College Green", "Lindenvale", "00423", "PPO"),
+    "vasquez": ("640 Lighthouse Road", "Port Ellery", "00412", "PPO-PLUS"),
+    "featherstone": ("2 Millrace Cottages", "Lindenvale", "00424", "HMO"),
+    "brookhurst": ("35 Saltmarsh Road", "Bayberry", "00455", "PPO"),
 }
 
 # claim number: member, provider, status, service from, to, processed on
@@ -114,11 +135,18 @@ KINDS = {"RC": "reconsideration", "PC": "precertification", "AP": "appeal"}
 
 class Practice:
     def __init__(self, key):
+        self.key = key
         self.tin, self.name, self.street, self.town, self.telephone, self.colour = PRACTICES[key]
 
     @property
     def tin_hyphenated(self):
         return f"{self.tin[:2]}-{self.tin[2:]}"
+
+    def row(self):
+        city, rest = self.town.rsplit(", ", 1)
+        state, zip_code = rest.split()
+        return filled(tin=self.tin, name=self.name, address_line_1=self.street, city=city, state=state, zip=zip_code,
+                      fax=FAX.get(self.key), registered_on=REGISTERED.get(self.key))
 
 
 class Provider:
@@ -130,6 +158,7 @@ class Provider:
 class Member:
     def __init__(self, key):
         self.id, self.first, self.last, self.born, self.account = MEMBERS[key]
+        self.street, self.city, self.zip, self.plan = HOMES[key]
 
     @property
     def name(self):
@@ -160,18 +189,20 @@ def span(thing):
     return us(thing.start) if thing.start == thing.end else f"{us(thing.start)} - {us(thing.end)}"
 
 
+def filled(**fields):
+    """A row without what nobody knows."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def rows():
     """The five tables as lists of dictionaries."""
-
-    def filled(**fields):
-        return {name: value for name, value in fields.items() if value is not None}
-
     practices = [Practice(key) for key in PRACTICES]
-    yield "tins", [{"tin": p.tin, "name": p.name} for p in practices]
+    yield "tins", [p.row() for p in practices]
     providers = [Provider(key) for key in PROVIDERS]
     yield "providers", [{"npi": p.npi, "name": p.name, "tin": p.practice.tin} for p in providers]
     yield "members", [
-        {"brand": BRAND, "member_id": m.id, "first_name": m.first, "last_name": m.last, "birth_date": m.born, "account": m.account}
+        {"brand": BRAND, "member_id": m.id, "first_name": m.first, "last_name": m.last, "birth_date": m.born, "account": m.account,
+         "address_line_1": m.street, "city": m.city, "state": "OR", "zip": m.zip, "plan": m.plan}
         for m in map(Member, MEMBERS)
     ]
     yield "claims", [

@@ -9,12 +9,13 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Body, Client, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
 use tokio_util::io::ReaderStream;
 
 use crate::http::api::submissions::OpenRequest;
 use crate::http::api::view::SubmissionView;
-use crate::model::ids::SubmissionId;
+use crate::model::ids::{CaseId, LetterId, SubmissionId};
 
 /// How often an outcome that is waited for is looked at when no event comes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -76,12 +77,41 @@ impl ApiClient {
     }
 
     fn url(&self, parts: &[&str]) -> Result<Url, ClientError> {
+        self.url_of("submissions", parts)
+    }
+
+    fn url_of(&self, things: &str, parts: &[&str]) -> Result<Url, ClientError> {
         let mut url = self.base.clone();
         match url.path_segments_mut() {
-            Ok(mut segments) => segments.pop_if_empty().extend(["v1", "submissions"]).extend(parts),
+            Ok(mut segments) => segments.pop_if_empty().extend(["v1", things]).extend(parts),
             Err(()) => return Err(ClientError::Address(self.base.to_string())),
         };
         Ok(url)
+    }
+
+    /// Asks for a letter; answers its id.
+    pub(super) async fn ask_letter(&self, request: &Value) -> Result<LetterId, ClientError> {
+        #[derive(Deserialize)]
+        struct Asked {
+            id: LetterId,
+        }
+        let asked: Asked = read(self.http.post(self.url_of("letters", &[])?).json(request).send().await?).await?;
+        Ok(asked.id)
+    }
+
+    /// Sets a case's status.
+    pub(super) async fn set_status(&self, case: &CaseId, request: &Value) -> Result<(), ClientError> {
+        let url = self.url_of("cases", &[case.as_str(), "status"])?;
+        read::<Value>(self.http.post(url).json(request).send().await?).await.map(|_| ())
+    }
+
+    /// A letter's PDF.
+    pub(super) async fn letter_pdf(&self, letter: &LetterId) -> Result<Vec<u8>, ClientError> {
+        let response = self.http.get(self.url_of("letters", &[letter.as_str(), "pdf"])?).send().await?;
+        if response.status().is_success() {
+            return Ok(response.bytes().await?.to_vec());
+        }
+        Err(refused(response).await)
     }
 
     /// Opens a submission.
@@ -150,10 +180,14 @@ async fn read<T: DeserializeOwned>(response: Response) -> Result<T, ClientError>
     if response.status().is_success() {
         return Ok(response.json().await?);
     }
+    Err(refused(response).await)
+}
+
+async fn refused(response: Response) -> ClientError {
     let status = response.status();
     let told = response.json::<Told>().await.unwrap_or_else(|_| Told {
         code: status.as_str().to_owned(),
         detail: status.canonical_reason().unwrap_or("no reason was given").to_owned(),
     });
-    Err(ClientError::Refused(told))
+    ClientError::Refused(told)
 }

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use serde::{Deserialize, Serialize};
 
 use super::client::{ApiClient, ClientError};
+use super::demo_letters::{self, ReportedLetter};
 use super::node::{Node, start_log};
 use super::submit::upload_bar;
 use super::{CliError, Environment, admin, made, output};
@@ -19,6 +20,7 @@ use crate::model::case::CaseKind;
 use crate::model::document::DocumentState;
 use crate::model::ids::{AttachmentControlNumber, CaseNumber, ClaimNumber, MemberId, ReferenceNumber, Tin};
 use crate::model::judgement::Verdict;
+use crate::model::people::PeopleKind;
 use crate::model::phi::Phi;
 use crate::model::reference::ReferenceKind;
 use crate::model::submission::Said;
@@ -96,6 +98,7 @@ struct ScenarioFile {
 struct Report {
     documents: Vec<ReportedDocument>,
     submissions: Vec<ReportedSubmission>,
+    letters: Vec<ReportedLetter>,
     ledger: ReportedLedger,
     scanner: ReportedScanner,
     /// What did not become what the scenario says.
@@ -179,6 +182,11 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         let loaded = admin::load_path(&intake.db, *kind, &file).await?;
         eprintln!("{kind}: {} loaded, {} rejected", loaded.loaded, loaded.rejected);
     }
+    for kind in [PeopleKind::Users, PeopleKind::Entitlements] {
+        let path = samples.join("people").join(format!("{kind}.ndjson"));
+        let loaded = super::users::load_path(&node.app.access, kind, &path).await?;
+        eprintln!("{kind}: {} loaded, {} rejected", loaded.loaded, loaded.rejected);
+    }
     let path = samples.join("scenarios.toml");
     let text = std::fs::read_to_string(&path).map_err(|error| CliError::File(path.clone(), error))?;
     let scenarios: Scenarios = toml::from_str(&text)
@@ -199,6 +207,8 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
     for scenario in &scenarios.submission {
         demo.play(scenario).await?;
     }
+    let data = (args.data.as_path(), &node.app.settings.brand);
+    let letters = demo_letters::play(node, &demo.client, &samples.join("events"), data, &mut demo.surprises).await?;
     let counted = {
         let mut conn = intake.db.read().await?;
         ledger::count(&mut conn).await?
@@ -210,6 +220,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
     let report = Report {
         documents: demo.report,
         submissions: demo.submissions,
+        letters,
         ledger: ReportedLedger { counted: ledger::Ledger { difference, ..counted }, objects },
         scanner: ReportedScanner {
             engine: version.engine.clone(),
@@ -233,6 +244,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
             ]
         }),
     );
+    output::table(["event", "letter", "state", "goes to", "pages"], report.letters.iter().map(ReportedLetter::row));
     output::tell_scanner(&version);
     println!("ledger: {} receipts, difference {}", report.ledger.counted.receipts, report.ledger.counted.difference);
     for surprise in &report.surprises {

@@ -4,6 +4,7 @@ mod admin;
 mod bench;
 mod client;
 mod demo;
+mod demo_letters;
 mod inspect;
 mod keys;
 mod letters;

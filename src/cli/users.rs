@@ -1,6 +1,6 @@
 //! `users`: people with logins, their roles, and their rights per TIN, beside a running node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use super::keys::{CLI, PART, access};
 use super::{CliError, Common, Environment, admin, code, output};
 use crate::access::{Access, Expected};
 use crate::db::users::{Granted, User, UserFilter};
+use crate::engine::bulk::LoadReport;
 use crate::model::access::{Entitlement, Role, TinRights};
 use crate::model::ids::{Tin, UserId};
 use crate::model::people::{Login, PeopleKind};
@@ -132,6 +133,12 @@ impl Who {
     }
 }
 
+/// Loads a file of users or of their rights.
+pub(super) async fn load_path(access: &Access, kind: PeopleKind, path: &Path) -> Result<LoadReport, CliError> {
+    let (form, file) = admin::open_rows(path)?;
+    Ok(access.load(CLI, kind, form, file).await?)
+}
+
 pub(super) async fn run(command: UsersCommand, environment: &Environment) -> Result<(), CliError> {
     match command {
         UsersCommand::List { common, search, staff } => {
@@ -150,8 +157,7 @@ pub(super) async fn run(command: UsersCommand, environment: &Environment) -> Res
         }
         UsersCommand::Load { common, kind, file } => {
             let access = access(environment, &common).await?;
-            let (form, file) = admin::open_rows(&file)?;
-            let report = access.load(CLI, kind, form, file).await?;
+            let report = load_path(&access, kind, &file).await?;
             admin::show_load(&common, kind.as_str(), &report)
         }
         UsersCommand::SetRoles { common, who, roles } => {
