@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
-use crate::delivery::{self, Correspondence};
+use crate::delivery::{self, Correspondence, Notices};
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
@@ -264,6 +264,7 @@ impl App {
             ctx: ctx.clone(),
             plan: Arc::new(correspondence.plan.delivery),
             calendar: intake.calendar.clone(),
+            objects: objects.clone(),
         };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
@@ -273,7 +274,7 @@ impl App {
             node: settings.node.clone(),
             chains,
             policies,
-            readers: vec![Arc::new(Cases), Arc::new(Asks)],
+            readers: vec![Arc::new(Cases), Arc::new(Asks), Arc::new(Notices(correspondence.clone()))],
             // By its name: after a crash the node goes on sealing at once, with the lease it still has.
             sequencer: Sequencer::new(audit_key.clone(), objects, settings.node.clone()),
             ctx,

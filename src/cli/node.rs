@@ -131,6 +131,11 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "could not reconcile"),
         }
+        match app.correspondence.reconcile(&app.settings.node).await {
+            Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended the Messaging Center"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not tend the Messaging Center"),
+        }
         app.engine.wake();
     }
 }

@@ -16,9 +16,11 @@ pub mod keys;
 pub mod leases;
 pub mod ledger;
 pub mod letters;
+pub mod messages;
 pub mod reference;
 pub mod returns;
 pub mod routing;
+pub mod search;
 pub mod sources;
 pub mod status_details;
 pub mod submissions;
@@ -243,6 +245,7 @@ impl Db {
             }
         }
         let mut tx = self.begin().await?;
+        search::set_up(&mut tx).await?;
         set_installation(&mut tx, "oldest_reader", OLDEST_READER).await?;
         Ok(tx.commit().await?)
     }

@@ -1,11 +1,15 @@
-//! Journey 2 from the finished letter on: which ways it goes (COR-03, COR-10..16), and what persons stop, hold back and
-//! let go again.
+//! Journey 2 from the finished letter on: which ways it goes (COR-03, COR-10..16), what persons stop, hold back and let go
+//! again, and the Messaging Center (COR-20..26).
 //!
 //! A letter comes in as `rendered`, put to work for [`ROUTE`] by whoever made its PDF; the journeys meet as rows and
 //! work, never as calls.
 
+pub mod deliver;
 pub mod holds;
+pub mod notices;
+pub mod open;
 pub mod plan;
+pub mod reconcile;
 pub mod route;
 pub mod stop;
 pub mod what_if;
@@ -25,7 +29,10 @@ use crate::model::ids::Tin;
 use crate::model::letter::{LetterCategory, LetterState};
 use crate::model::route::TinFacts;
 use crate::outside::context::Context;
+use crate::outside::objects::Objects;
 
+pub use deliver::Deliver;
+pub use notices::Notices;
 pub use plan::DeliveryPolicy;
 pub use route::{Rendered, Route, Routed};
 
@@ -47,11 +54,13 @@ pub struct Correspondence {
     pub plan: Arc<DeliveryPolicy>,
     /// The payer's calendar.
     pub calendar: Arc<Calendar>,
+    /// Where the PDFs are.
+    pub objects: Arc<dyn Objects>,
 }
 
 /// The chains of the journey.
 pub fn chains(correspondence: &Correspondence) -> Vec<Chain> {
-    vec![Chain::of(Route(correspondence.clone())).end()]
+    vec![Chain::of(Route(correspondence.clone())).then(Deliver(correspondence.clone())).end()]
 }
 
 /// Why nothing was done with a letter. The texts are for outside.

@@ -222,5 +222,6 @@ fn in_words(needs: Needs) -> String {
         }
         Needs::NotUser => "this is for services and the payer's own people".to_owned(),
         Needs::AccessManager => "this is for access managers".to_owned(),
+        Needs::User => "this is for users of practices, and for services that act for one".to_owned(),
     }
 }

@@ -279,6 +279,12 @@ codes! {
         ReadPaper = "read_paper",
         /// Turn paper on or off for a TIN.
         ChangePaper = "change_paper",
+        /// Look into one's Messaging Center (COR-20).
+        ReadMessages = "read_messages",
+        /// Mark, archive and delete one's messages, and choose what to see of them (COR-21, COR-24).
+        EditMessages = "edit_messages",
+        /// See which letters that need an answer were not opened in time (COR-26).
+        ReadUnread = "read_unread",
         /// Read the metrics.
         ReadMetrics = "read_metrics",
         /// Ask who one is.
@@ -308,6 +314,9 @@ impl Action {
             Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements | Self::ReadPaper | Self::ChangePaper => {
                 Scope::Access
             }
+            Self::ReadUnread => Scope::Operate,
+            // the service names the user whose messages they are
+            Self::ReadMessages | Self::EditMessages => Scope::ActAs,
             Self::ReadMetrics => Scope::Metrics,
             Self::ReadSelf => return None,
         })
@@ -319,7 +328,12 @@ impl Action {
         match self {
             // Staff do not send in for a practice; what came on paper comes by a source.
             // Nobody chooses for a practice but its own access manager (COR-12).
-            Self::CreateSubmission | Self::EditSubmission | Self::ChangePaper => &[],
+            // A Messaging Center is its user's alone.
+            Self::CreateSubmission
+            | Self::EditSubmission
+            | Self::ChangePaper
+            | Self::ReadMessages
+            | Self::EditMessages => &[],
             Self::ReadSubmission | Self::ReadDocument | Self::DownloadDocument | Self::ReadLetter => {
                 &[MailroomOperator, Supervisor, Reviewer]
             }
@@ -330,9 +344,11 @@ impl Action {
             Self::UndoMatch => &[Supervisor, Reviewer],
             Self::ReadDisclosures => &[Supervisor, PrivacyAuditor],
             Self::DecideHeld | Self::DestroyQuarantined => &[Supervisor],
-            Self::ReadDeadLetters | Self::ReplayDeadLetters | Self::StopLetters | Self::ReadPaper => {
-                &[Supervisor, Administrator]
-            }
+            Self::ReadDeadLetters
+            | Self::ReplayDeadLetters
+            | Self::StopLetters
+            | Self::ReadPaper
+            | Self::ReadUnread => &[Supervisor, Administrator],
             Self::ReadMailroom => &[MailroomOperator, Supervisor, Administrator],
             Self::ReadAudit => &[PrivacyAuditor],
             Self::WriteReference | Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements => &[Administrator],
@@ -355,6 +371,8 @@ impl Action {
                 | Self::DownloadLetter
                 | Self::WriteLetters
                 | Self::SetCaseStatus
+                | Self::ReadMessages
+                | Self::EditMessages
                 | Self::WriteReference
                 | Self::ReadSelf
         )
@@ -371,6 +389,8 @@ impl Action {
                 | Self::DownloadDocument
                 | Self::ReadCase
                 | Self::ReadLetter
+                | Self::ReadMessages
+                | Self::EditMessages
                 | Self::ReadPaper
                 | Self::ChangePaper
                 | Self::ManageEntitlements
@@ -438,6 +458,8 @@ pub enum Needs {
     NotUser,
     /// To be the access manager of the TIN.
     AccessManager,
+    /// To be a user of a practice, or to speak for one.
+    User,
 }
 
 /// Whether the caller may do this to that.
@@ -464,6 +486,11 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
             if !action.is_for_trials() =>
         {
             Answer::Forbidden { needs: Needs::LiveKey }
+        }
+        Principal::Service { .. } | Principal::Staff { .. }
+            if matches!(action, Action::ReadMessages | Action::EditMessages) =>
+        {
+            Answer::Forbidden { needs: Needs::User }
         }
         // a service speaks for the access manager, or not at all (COR-12)
         Principal::Service { .. } if action == Action::ChangePaper => Answer::Forbidden { needs: Needs::AccessManager },

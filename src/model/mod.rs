@@ -11,6 +11,7 @@ pub mod ids;
 pub mod judgement;
 pub mod letter;
 pub mod matching;
+pub mod message;
 pub mod mode;
 pub mod pages;
 pub mod people;

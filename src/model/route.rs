@@ -47,6 +47,8 @@ codes! {
         ManagerChosePaper = "manager_chose_paper",
         /// It is handed out where it is asked for.
         HandedOut = "handed_out",
+        /// It needs an answer, and nobody opened it in time (COR-26).
+        UnreadInTime = "unread_in_time",
     }
 }
 
@@ -74,6 +76,7 @@ impl RouteReason {
             }
             Self::ManagerChosePaper => "The practice's access manager asked for paper as well.",
             Self::HandedOut => "Letters of this type are handed out where they are asked for, and not sent.",
+            Self::UnreadInTime => "It needs an answer, and nobody opened it in the Messaging Center in time.",
         }
     }
 

@@ -14,7 +14,8 @@ use lettercase::access::{Expected, Manager};
 use lettercase::db::letters::{self, Addressee, Change, Letter, Made, NewLetter};
 use lettercase::db::users::User;
 use lettercase::db::{Db, Stamp, deliveries};
-use lettercase::delivery::{COMPOSE, ROUTE};
+use lettercase::delivery::{COMPOSE, DELIVER, ROUTE, Rendered, Route};
+use lettercase::engine::stage::{Outcome, Stage, Subject};
 use lettercase::model::access::{Entitlement, TinRights};
 use lettercase::model::ids::{Brand, LetterId, Tin};
 use lettercase::model::letter::{Circumstance, LetterState, LetterType};
@@ -165,6 +166,18 @@ impl New<'_> {
         id
     }
 
+    /// Makes it and has its ways decided; that to the Messaging Center waits still.
+    pub(crate) async fn undelivered(&self, world: &World) -> LetterId {
+        let id = self.ask(world).await;
+        let stage = Route(world.app.correspondence.clone());
+        let mut tx = world.db().begin().await.unwrap();
+        let input = Rendered::load(&mut tx, id.as_str()).await.unwrap().unwrap();
+        stage.commit(&mut tx, world.stamp(), &input, Outcome::Advance(())).await.unwrap();
+        lettercase::db::work::restart(&mut tx, world.stamp(), id.as_str(), DELIVER).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
     /// Makes it and has it routed: its ways.
     pub(crate) async fn routed(&self, world: &World) -> (LetterId, Vec<String>) {
         let id = self.ask(world).await;
@@ -185,7 +198,7 @@ pub(crate) async fn stands(world: &World, id: &LetterId) -> String {
     letter.reason.map_or_else(|| letter.state.to_string(), |(code, _)| format!("{} {code}", letter.state))
 }
 
-/// A letter's deliveries: `inbox waiting registered`, and why one was stopped in brackets.
+/// A letter's deliveries: `inbox delivered registered`, and why one was stopped in brackets.
 pub(crate) async fn ways(world: &World, id: &LetterId) -> Vec<String> {
     let mut conn = world.db().read().await.unwrap();
     let all = deliveries::of_letter(&mut conn, id).await.unwrap();

@@ -42,15 +42,15 @@ on_both! {
 
         let on = set(CLAIM, true, Expected::Version(0)).await.unwrap();
         assert_eq!((on.version, on.since.is_some()), (1, true));
-        assert_eq!(ways(world, &before).await, ["inbox waiting registered"], "what was routed stays as it is");
-        assert_eq!(New::default().routed(world).await.1, ["inbox waiting registered", "paper waiting manager_chose_paper"]);
-        assert_eq!(New { letter_type: APPROVED, ..New::default() }.routed(world).await.1, ["inbox waiting registered"]);
+        assert_eq!(ways(world, &before).await, ["inbox delivered registered"], "what was routed stays as it is");
+        assert_eq!(New::default().routed(world).await.1, ["inbox delivered registered", "paper waiting manager_chose_paper"]);
+        assert_eq!(New { letter_type: APPROVED, ..New::default() }.routed(world).await.1, ["inbox delivered registered"]);
         assert!(matches!(set(CLAIM, false, Expected::Version(0)).await, Err(ManageError::Conflict { version: Some(1), .. })));
         assert!(matches!(set(CLAIM, false, Expected::Absent).await, Err(ManageError::Conflict { .. })));
         assert_eq!(set(CLAIM, true, Expected::Version(1)).await.unwrap(), on, "so it was");
         let off = set(CLAIM, false, Expected::Version(1)).await.unwrap();
         assert_eq!((off.version, off.since), (2, None));
-        assert_eq!(New::default().routed(world).await.1, ["inbox waiting registered"]);
+        assert_eq!(New::default().routed(world).await.1, ["inbox delivered registered"]);
         assert!(matches!(set(LetterCategory::Appeal, true, Expected::Any).await, Err(ManageError::Invalid(_))));
         set(PRECERTIFICATION, true, Expected::Absent).await.unwrap();
 
@@ -67,7 +67,7 @@ on_both! {
         world.advance(2 * DAY);
         let row = format!("{{\"tin\":\"{REGISTERED}\",\"name\":\"A\",\"registered_on\":\"2026-11-22\"}}");
         assert_eq!(world.load(ReferenceKind::Tins, &row).await.loaded, 1);
-        assert_eq!(New { letter_type: APPROVED, ..New::default() }.routed(world).await.1, ["inbox waiting registered"]);
+        assert_eq!(New { letter_type: APPROVED, ..New::default() }.routed(world).await.1, ["inbox delivered registered"]);
     }
 }
 
@@ -117,7 +117,7 @@ on_both! {
             assert_eq!((report.loaded, report.rejected), (loaded, 4), "{report:?}");
             assert!(report.rejects.iter().all(|reject| !reject.reason.contains("999")), "{report:?}");
         }
-        assert_eq!(New::default().routed(world).await.1, ["inbox waiting registered", "paper waiting manager_chose_paper"]);
+        assert_eq!(New::default().routed(world).await.1, ["inbox delivered registered", "paper waiting manager_chose_paper"]);
         world.settle().await;
         assert_eq!(crate::journey::count(world, "SELECT COUNT(*) AS n FROM event WHERE type = 'tin.paper_changed'").await, 2, "again is no change");
         let some = of(Principal::Service {

@@ -148,6 +148,8 @@ CREATE TABLE message (
     letter_id    TEXT,
     case_id      TEXT,
     claim_number TEXT,
+    -- the member it is about, where one is known
+    member_id    TEXT,
     -- what a notice tells: the status, in the words of its kind
     status       TEXT,
     -- the event that made a notice: read again it makes no other
@@ -166,16 +168,22 @@ CREATE TABLE message (
 );
 CREATE UNIQUE INDEX message_of_letter ON message (letter_id, tin) WHERE letter_id IS NOT NULL;
 CREATE UNIQUE INDEX message_of_event ON message (event_id) WHERE event_id IS NOT NULL;
-CREATE INDEX message_by_tin ON message (tin, category, published_at, id);
+-- what is offline is in no list: the index ends where the lists do
+CREATE INDEX message_by_tin ON message (mode, tin, category, published_at, id) WHERE offline_at IS NULL;
 CREATE INDEX message_by_case ON message (case_id, published_at, id) WHERE case_id IS NOT NULL;
 CREATE INDEX message_by_claim ON message (brand, claim_number, published_at, id) WHERE claim_number IS NOT NULL;
 CREATE INDEX message_by_end ON message (online_until, id) WHERE offline_at IS NULL;
-CREATE INDEX message_unopened ON message (published_at, id) WHERE action_required_at IS NOT NULL AND opened_at IS NULL;
+CREATE INDEX message_unopened ON message (mode, published_at, id)
+    WHERE action_required_at IS NOT NULL AND opened_at IS NULL AND offline_at IS NULL;
+CREATE INDEX message_unreported ON message (published_at, id)
+    WHERE action_required_at IS NOT NULL AND opened_at IS NULL AND reported_at IS NULL AND offline_at IS NULL;
 
 -- What one user did to a message. No row: unread, in the inbox.
 CREATE TABLE message_mark (
     user_id     TEXT NOT NULL,
     message_id  TEXT NOT NULL,
+    -- that of the message: the folders go by it
+    published_at BIGINT NOT NULL,
     read_at     BIGINT,
     flagged_at  BIGINT,
     archived_at BIGINT,
@@ -183,6 +191,10 @@ CREATE TABLE message_mark (
     PRIMARY KEY (user_id, message_id)
 );
 CREATE INDEX message_mark_by_message ON message_mark (message_id);
+CREATE INDEX message_mark_flagged ON message_mark (user_id, published_at, message_id)
+    WHERE flagged_at IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX message_mark_archived ON message_mark (user_id, published_at, message_id)
+    WHERE archived_at IS NOT NULL AND deleted_at IS NULL;
 
 -- What a user chose not to see (COR-24): a category, or one type of it.
 CREATE TABLE message_hidden (

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod body;
 pub mod cases;
+pub mod correspondence;
 pub mod dead_letters;
 pub mod decisions;
 pub mod documents;
@@ -17,6 +18,7 @@ pub mod letters;
 pub mod lists;
 mod load;
 pub mod mailroom;
+pub mod messages;
 pub mod openapi;
 mod page;
 pub mod paper;
@@ -189,6 +191,20 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/paper/search", Rule::For(Action::ReadPaper)),
     ("POST", "/v1/paper/set", Rule::For(Action::ChangePaper)),
     ("POST", "/v1/routing/dry-run", Rule::For(Action::ReadPaper)),
+    // the Messaging Center
+    ("POST", "/v1/messages/search", Rule::For(Action::ReadMessages)),
+    ("GET", "/v1/messages/counts", Rule::For(Action::ReadMessages)),
+    ("GET", "/v1/messages/hidden", Rule::For(Action::ReadMessages)),
+    ("PUT", "/v1/messages/hidden", Rule::For(Action::EditMessages)),
+    ("POST", "/v1/messages/download", Rule::For(Action::ReadMessages)),
+    ("GET", "/v1/messages/unread-report", Rule::For(Action::ReadUnread)),
+    ("GET", "/v1/messages/{id}", Rule::For(Action::ReadMessages)),
+    ("DELETE", "/v1/messages/{id}", Rule::For(Action::EditMessages)),
+    ("PUT", "/v1/messages/{id}/mark", Rule::For(Action::EditMessages)),
+    ("GET", "/v1/messages/{id}/letter", Rule::For(Action::ReadMessages)),
+    ("GET", "/v1/me/entitlements", Rule::For(Action::ReadSelf)),
+    ("GET", "/v1/cases/{id}/letters", Rule::For(Action::ReadLetter)),
+    ("POST", "/v1/claims/letters", Rule::For(Action::ReadLetter)),
 ];
 
 /// All routes with their description.
@@ -273,6 +289,18 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(paper::of_tin))
         .routes(routes!(paper::set))
         .routes(routes!(paper::dry_run))
+        // the Messaging Center
+        .routes(routes!(messages::search))
+        .routes(routes!(messages::counts))
+        .routes(routes!(messages::hidden, messages::hide))
+        .routes(routes!(messages::look, messages::delete))
+        .routes(routes!(messages::mark))
+        .routes(routes!(correspondence::download))
+        .routes(routes!(correspondence::unread_report))
+        .routes(routes!(correspondence::letter))
+        .routes(routes!(correspondence::entitlements))
+        .routes(routes!(correspondence::of_case))
+        .routes(routes!(correspondence::of_claim))
 }
 
 /// The routes behind their guard.

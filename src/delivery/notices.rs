@@ -1,0 +1,62 @@
+//! Notices: each change of a case to a status that practices see is told in the Messaging Center, whatever way its letter
+//! takes (PRE-42); for reconsiderations and appeals as for precertifications.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::Correspondence;
+use crate::db::messages::{self, NewMessage};
+use crate::db::{Conn, DbError, Stamp, case_files, reference};
+use crate::engine::readers::Reader;
+use crate::model::case::{CaseKind, CaseStatus};
+use crate::model::event::{Event, EventType};
+use crate::model::letter::LetterCategory;
+use crate::model::message::MessageType;
+
+/// The reader of cases' events.
+pub struct Notices(pub Correspondence);
+
+#[async_trait]
+impl Reader for Notices {
+    fn name(&self) -> &'static str {
+        "notices"
+    }
+
+    fn wants(&self, kind: EventType) -> bool {
+        matches!(kind, EventType::CaseOpened(_) | EventType::CaseStatusChanged(_))
+    }
+
+    async fn react(&self, conn: &mut Conn, stamp: Stamp<'_>, event: &Event) -> Result<(), DbError> {
+        let Ok(case_id) = event.subject.parse() else { return Ok(()) };
+        let Some(case) = case_files::get(conn, &case_id).await? else { return Ok(()) };
+        let Some(status) = told(case.kind, event).filter(|status| status.is_visible()) else { return Ok(()) };
+        // nobody is entitled for a practice that is not known
+        if reference::tin_uid(conn, &case.tin).await?.is_none() {
+            return Ok(());
+        }
+        let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+        let new = NewMessage {
+            id: &id,
+            brand: &case.brand,
+            tin: &case.tin,
+            category: LetterCategory::of(case.kind),
+            what: MessageType::Notice,
+            letter_id: None,
+            case_id: Some(&case.id),
+            claim_number: case.claim_number.as_ref(),
+            member_id: Some(&case.member_id),
+            status: Some(status.as_str()),
+            event_id: Some(event.id.as_str()),
+            online_until: self.0.online_until(self.0.calendar.local_day(event.at)),
+            needs_answer: false,
+        };
+        messages::insert(conn, stamp, &new).await.map(|_| ())
+    }
+}
+
+/// The status that the event tells of. The case may have gone on since.
+fn told(kind: CaseKind, event: &Event) -> Option<CaseStatus> {
+    let payload: Value = serde_json::from_str(&event.payload).ok()?;
+    let status = payload.get("to").or_else(|| payload.get("status"))?.as_str()?;
+    CaseStatus::parse(kind, status).ok()
+}
