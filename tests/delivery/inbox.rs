@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lettercase::cases::status::{StatusChange, Told, change};
 use lettercase::db::case_files;
 use lettercase::db::messages::lists::{Reader, Wanted, find, list, unread};
@@ -15,6 +16,7 @@ use lettercase::model::letter::LetterCategory;
 use lettercase::model::message::{Folder, MessageType, words};
 use lettercase::outside::objects::ObjectKey;
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
@@ -40,7 +42,26 @@ async fn marked(who: &As<'_>, id: &str, marks: Value) -> u16 {
 }
 
 async fn deleted(who: &As<'_>, id: &str) -> u16 {
-    who.send(Method::DELETE, &format!("/v1/messages/{id}"), None, Value::Null).await.0
+    fetched(who, Method::DELETE, &format!("/v1/messages/{id}")).await.0
+}
+
+/// What is answered by bytes, or by nothing: status, headers, body.
+async fn fetched(who: &As<'_>, method: Method, path: &str) -> (u16, HeaderMap, Bytes) {
+    let request =
+        who.client.request(method, who.server.url(path)).header("Lettercase-Act-As", who.user.as_deref().unwrap());
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.headers().clone(), response.bytes().await.unwrap())
+}
+
+/// Opens the letter of a message.
+async fn opened(who: &As<'_>, id: &str) -> u16 {
+    fetched(who, Method::GET, &format!("/v1/messages/{id}/letter")).await.0
+}
+
+/// Practices that are nothing but known.
+async fn known(world: &World, tins: impl Iterator<Item = String>) {
+    let rows: String = tins.map(|tin| format!("{{\"tin\":\"{tin}\",\"name\":\"A practice\"}}\n")).collect();
+    assert_eq!(world.load(ReferenceKind::Tins, &rows).await.rejected, 0);
 }
 
 /// A letter with a PDF of these bytes, about the sample's claim and case, which are made the registered practice's.
@@ -151,7 +172,7 @@ on_both! {
             (status, body["letters"].as_array().map(Vec::len))
         };
         assert_eq!(shown(&ada).await, (200, Some(1)), "the history shows it whatever was deleted");
-        assert_eq!(ada.get(&format!("/v1/messages/{id}/letter")).await.0, 200, "and it can be read there");
+        assert_eq!(opened(&ada, &id).await, 200, "and it can be read there");
         let bob = user(world, "bob").await;
         assert_eq!(shown(&speaking(world, &server, &bob).await).await.0, 404);
         assert_eq!(shown(&service(world, &server, &[Scope::Read, Scope::ReadAny], TinSet::All).await).await, (200, Some(1)));
@@ -168,7 +189,7 @@ on_both! {
         let eve = user(world, "eve").await;
         let eve = speaking(world, &server, &eve).await;
         assert_eq!((searched(&eve, json!({})).await.len(), shown(&eve).await), (0, (200, Some(0))), "before the job has come by");
-        assert_eq!(eve.get(&format!("/v1/messages/{id}/letter")).await.0, 404);
+        assert_eq!(opened(&eve, &id).await, 404);
         assert_eq!(world.app.correspondence.reconcile("here").await.unwrap(), Tended { offline: 1, ..Tended::default() });
         assert_eq!(world.app.correspondence.reconcile("here").await.unwrap(), Tended::default());
         assert_eq!(count(world, "SELECT COUNT(*) AS n FROM message_text").await, 0, "and nobody finds it");
@@ -188,15 +209,14 @@ on_both! {
         let (ada_asks, eve_asks) = (speaking(world, &server, &ada).await, speaking(world, &server, &eve).await);
         let id = message_of(world, &letter).await;
         assert_eq!(searched(&ada_asks, json!({ "type": ASKS })).await[0]["action_required"], true);
-        let url = server.url(&format!("/v1/messages/{id}/letter"));
-        let response = ada_asks.client.get(&url).header("Lettercase-Act-As", ada_asks.user.as_deref().unwrap()).send().await.unwrap();
-        let head = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
-        assert_eq!((response.status().as_u16(), head("content-type"), head("cache-control"), head("x-content-type-options")),
+        let (status, headers, bytes) = fetched(&ada_asks, Method::GET, &format!("/v1/messages/{id}/letter")).await;
+        let head = |name: &str| headers[name].to_str().unwrap().to_owned();
+        assert_eq!((status, head("content-type"), head("cache-control"), head("x-content-type-options")),
             (200, "application/pdf".into(), "private, no-store".into(), "nosniff".into()));
         assert!(head("content-disposition").starts_with("attachment; filename=\"LT-"));
-        assert_eq!(response.bytes().await.unwrap().as_ref(), b"%PDF one");
+        assert_eq!(bytes.as_ref(), b"%PDF one");
         world.advance(DAY);
-        assert_eq!(eve_asks.get(&format!("/v1/messages/{id}/letter")).await.0, 200);
+        assert_eq!(opened(&eve_asks, &id).await, 200);
         assert_eq!(texts(world, "SELECT opened_by FROM message WHERE opened_by IS NOT NULL").await, [ada.id.as_str()]);
         assert_eq!(searched(&ada_asks, json!({ "unread": true })).await.len(), 1, "it is read by opening it");
 
@@ -243,8 +263,10 @@ on_both! {
         let mut paper = (*journey.plan).clone();
         paper.inbox.paper_after_unread = true;
         let journey = lettercase::delivery::Correspondence { plan: std::sync::Arc::new(paper), ..journey.clone() };
-        assert_eq!(journey.reconcile("there").await.unwrap(), Tended::default(), "another node has the lease");
         assert_eq!(journey.reconcile("here").await.unwrap(), Tended { unread: 1, paper: 1, offline: 0 });
+        sql(world, "UPDATE message SET reported_at = NULL").await;
+        assert_eq!(journey.reconcile("there").await.unwrap(), Tended::default(), "another node has the lease");
+        sql(world, "UPDATE message SET reported_at = published_at").await;
         assert_eq!(journey.reconcile("here").await.unwrap(), Tended::default(), "once");
         assert_eq!(ways(world, &letter).await, ["inbox delivered registered", "paper waiting unread_in_time"]);
         world.settle().await;
@@ -364,6 +386,7 @@ on_both! {
     async fn pages_of_the_merged_inbox_are_the_whole_list_in_order(world: &World) {
         let ada = user(world, "ada").await;
         let tins = ["000000011", "000000012", "000000013"];
+        known(world, (11..15).map(|at| format!("0000000{at}"))).await;
         for one in tins {
             grant(world, &ada, one, &[Entitlement::ClaimSearch, Entitlement::PrecertViewSubmit], false).await;
         }
@@ -427,6 +450,7 @@ on_both! {
 on_both! {
     async fn cor_21_search_finds_by_beginnings_of_words_and_only_what_the_user_sees(world: &World) {
         let ada = user(world, "ada").await;
+        known(world, (11..13).map(|at| format!("0000000{at}")).chain((0..70).map(|at| format!("1000000{at:02}")))).await;
         grant(world, &ada, "000000011", &[Entitlement::ClaimSearch], false).await;
         let own = put(world, "000000011", UPHELD, Some("In Process")).await;
         world.advance(Duration::from_secs(1));
