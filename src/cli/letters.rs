@@ -8,7 +8,8 @@ use super::{CliError, Common, Environment, code, output};
 use crate::app::open_db;
 use crate::db::deliveries::Delivery;
 use crate::db::routing::{self, Held, Hold};
-use crate::db::{Db, Stamp};
+use crate::db::{Db, Stamp, messages};
+use crate::delivery::reconcile::take_offline;
 use crate::delivery::stop::{self, WithWays};
 use crate::delivery::{LetterError, holds};
 use crate::model::ids::{Brand, HoldId, LetterId, Tin};
@@ -83,6 +84,14 @@ pub(super) enum LettersCommand {
         #[arg(long)]
         release: bool,
     },
+    /// Take what was online for its time out of the Messaging Center, as a running node does by itself.
+    Offline {
+        #[command(flatten)]
+        common: Common,
+        /// Only count it.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// What the commands work with.
@@ -124,6 +133,7 @@ pub(super) async fn run(command: LettersCommand, environment: &Environment) -> R
         }
         LettersCommand::Holds { common, all } => desk(&common).await?.holds(all).await,
         LettersCommand::Lift { common, hold, release } => desk(&common).await?.lift(&hold, release).await,
+        LettersCommand::Offline { common, dry_run } => desk(&common).await?.offline(dry_run).await,
     }
 }
 
@@ -135,6 +145,23 @@ impl Desk {
     async fn why(&self, id: &LetterId) -> Result<(), CliError> {
         let mut conn = self.db.read().await?;
         self.show(&stop::look(&mut conn, id).await?.ok_or(LetterError::NoLetter)?);
+        Ok(())
+    }
+
+    async fn offline(&self, dry_run: bool) -> Result<(), CliError> {
+        let messages = if dry_run {
+            let mut conn = self.db.read().await?;
+            messages::overdue(&mut conn, self.ctx.now()).await?
+        } else {
+            i64::try_from(take_offline(&self.db, self.stamp()).await?).unwrap_or(i64::MAX)
+        };
+        if self.json {
+            output::json(&json!({ "messages": messages, "dry_run": dry_run }));
+        } else if dry_run {
+            println!("{messages} messages would go offline");
+        } else {
+            println!("{messages} messages went offline");
+        }
         Ok(())
     }
 

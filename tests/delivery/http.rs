@@ -10,17 +10,17 @@ use crate::http::{Server, client, json as read};
 use crate::on_both;
 
 /// Who asks: a key, perhaps for a user.
-struct As<'a> {
-    server: &'a Server,
-    client: Client,
-    user: Option<String>,
+pub(super) struct As<'a> {
+    pub(super) server: &'a Server,
+    pub(super) client: Client,
+    pub(super) user: Option<String>,
 }
 
 /// What a request came to: status, ETag, body.
-type Came = (u16, String, Value);
+pub(super) type Came = (u16, String, Value);
 
 impl As<'_> {
-    async fn send(&self, method: Method, path: &str, etag: Option<&str>, body: Value) -> Came {
+    pub(super) async fn send(&self, method: Method, path: &str, etag: Option<&str>, body: Value) -> Came {
         let mut request = self.client.request(method, self.server.url(path));
         if let Some(etag) = etag {
             request = request.header("If-Match", etag);
@@ -36,16 +36,16 @@ impl As<'_> {
         (response.status().as_u16(), etag, read(&response.text().await.unwrap()))
     }
 
-    async fn get(&self, path: &str) -> Came {
+    pub(super) async fn get(&self, path: &str) -> Came {
         self.send(Method::GET, path, None, Value::Null).await
     }
 
-    async fn post(&self, path: &str, etag: Option<&str>, body: Value) -> Came {
+    pub(super) async fn post(&self, path: &str, etag: Option<&str>, body: Value) -> Came {
         self.send(Method::POST, path, etag, body).await
     }
 }
 
-fn refused(came: &Came) -> (u16, &str) {
+pub(super) fn refused(came: &Came) -> (u16, &str) {
     (came.0, came.2["code"].as_str().unwrap_or_default())
 }
 
@@ -56,16 +56,16 @@ async fn key(world: &World, scopes: &[Scope], tins: TinSet) -> Client {
     client(secret.reveal())
 }
 
-async fn service<'a>(world: &World, server: &'a Server, scopes: &[Scope], tins: TinSet) -> As<'a> {
+pub(super) async fn service<'a>(world: &World, server: &'a Server, scopes: &[Scope], tins: TinSet) -> As<'a> {
     As { server, client: key(world, scopes, tins).await, user: None }
 }
 
-async fn speaking<'a>(world: &World, server: &'a Server, user: &User) -> As<'a> {
+pub(super) async fn speaking<'a>(world: &World, server: &'a Server, user: &User) -> As<'a> {
     let client = key(world, &[Scope::ActAs], TinSet::All).await;
     As { server, client, user: Some(user.id.to_string()) }
 }
 
-fn all(server: &Server) -> As<'_> {
+pub(super) fn all(server: &Server) -> As<'_> {
     As { server, client: client(&server.key), user: None }
 }
 

@@ -3,6 +3,7 @@
 
 mod command;
 mod http;
+mod inbox;
 mod paper;
 mod routing;
 mod stopping;

@@ -190,7 +190,7 @@ fn write_zip(
 
 /// A page of letters and notices, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct History {
+pub struct CorrespondenceHistory {
     letters: Vec<MessageView>,
     /// Where the next page begins; `null` when this is the last.
     next: Option<String>,
@@ -202,7 +202,12 @@ fn sees(caller: &Caller, tin: &Tin, category: LetterCategory, mode: Mode, sensit
     may(&caller.principal, Action::ReadLetter, &Target::Letter(record))
 }
 
-async fn history(api: &Api, caller: &Caller, about: About<'_>, page: &PageQuery) -> Result<Json<History>, Problem> {
+async fn history(
+    api: &Api,
+    caller: &Caller,
+    about: About<'_>,
+    page: &PageQuery,
+) -> Result<Json<CorrespondenceHistory>, Problem> {
     let limit = page_of(api, page.limit)?;
     let before: Option<(i64, MessageId)> = behind(page.cursor.as_deref())?;
     let before = before.as_ref().map(|(at, id)| (*at, id));
@@ -211,19 +216,19 @@ async fn history(api: &Api, caller: &Caller, about: About<'_>, page: &PageQuery)
     let mut rows = messages::history(&mut conn, about, journey.ctx.now(), before, limit + 1).await?;
     let next = cut(&mut rows, limit, |row| cursor(row.published_at.as_microsecond(), row.id.as_str()));
     rows.retain(|row| sees(caller, &row.tin, row.category, row.mode, row.sensitive) == Answer::Yes);
-    Ok(Json(History { letters: rows.into_iter().map(MessageView::of).collect(), next }))
+    Ok(Json(CorrespondenceHistory { letters: rows.into_iter().map(MessageView::of).collect(), next }))
 }
 
 /// See the correspondence history of a case: its letters and notices as long as they are online, whatever was deleted
 /// from inboxes.
 #[utoipa::path(get, path = "/v1/cases/{id}/letters", tag = "messages",
-    params(("id" = String, Path, description = "The case's id"), PageQuery), responses((status = 200, body = History)))]
+    params(("id" = String, Path, description = "The case's id"), PageQuery), responses((status = 200, body = CorrespondenceHistory)))]
 pub async fn of_case(
     State(api): State<Api>,
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<PageQuery>, QueryRejection>,
-) -> Result<Json<History>, Problem> {
+) -> Result<Json<CorrespondenceHistory>, Problem> {
     let (Path(id), Query(page)) = (path?, query?);
     let no_case = || Problem::not_found("case");
     let id: CaseId = id.parse().map_err(|_| no_case())?;
@@ -257,13 +262,13 @@ pub struct ClaimLetters {
 /// See the correspondence history of a claim: its letters and notices as long as they are online, whatever was deleted
 /// from inboxes.
 #[utoipa::path(post, path = "/v1/claims/letters", tag = "messages", request_body = ClaimLetters,
-    responses((status = 200, body = History)))]
+    responses((status = 200, body = CorrespondenceHistory)))]
 pub async fn of_claim(
     State(api): State<Api>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<History>, Problem> {
+) -> Result<Json<CorrespondenceHistory>, Problem> {
     let (_, said) = body::json::<ClaimLetters>(&api, &headers, body).await?;
     let brand = api.brand(said.brand.as_ref(), caller.principal.mode())?;
     let claim = {
