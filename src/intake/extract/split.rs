@@ -221,6 +221,9 @@ impl Copier<'_> {
         let Ok(resources) = from.dereference(resources).and_then(|(_, resources)| resources.as_dict()) else {
             return Some(Object::Null);
         };
+        if leads_to_pages(resources) {
+            return Some(Object::Null);
+        }
         let drawn = |key: &[u8]| resources.get_deref(key, from).ok().and_then(|all| all.as_dict().ok());
         // a form without a list of its own draws with this one
         loop {
@@ -262,6 +265,10 @@ impl Copier<'_> {
         const LEADS_AWAY: [&[u8]; 11] =
             [b"Parent", b"P", b"Dest", b"A", b"AA", b"PA", b"IRT", b"Popup", b"StructParent", b"Kids", b"RT"];
         let Ok(note) = self.from.dereference(note).and_then(|(_, note)| note.as_dict()) else { return Some(None) };
+        // a list of notes that names a page would take that one along
+        if leads_to_pages(note) {
+            return Some(None);
+        }
         if note.get(b"Subtype").and_then(Object::as_name).is_ok_and(|subtype| matches!(subtype, b"Link" | b"Popup")) {
             return Some(None);
         }
