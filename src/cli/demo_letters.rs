@@ -1,23 +1,30 @@
 //! The second half of `demo`: the sample events to letters, as services would ask for them, and what becomes of each.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::ToSpan;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::CliError;
 use super::client::{ApiClient, ClientError};
 use super::node::Node;
+use crate::db::case_files;
+use crate::db::deliveries::{self, Delivery};
 use crate::db::letters::{self, Filter, Letter};
-use crate::db::{case_files, deliveries};
+use crate::letters::asks::OURSELVES;
 use crate::model::ids::{Brand, CaseNumber, LetterId, Sha256};
-use crate::model::letter::{DeliveryChannel, LetterState, LetterType};
+use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState, LetterType};
 use crate::model::route::RouteReason;
 
 /// How often a letter that is waited for is looked at, and how long.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PATIENCE: u32 = 2_400;
+/// Letters that are read at once.
+const PART: i64 = 200;
 
 /// A file of `samples/events/`.
 #[derive(Deserialize)]
@@ -71,9 +78,33 @@ pub(super) struct ReportedLetter {
 struct ReportedDelivery {
     channel: DeliveryChannel,
     reason: String,
+    state: DeliveryState,
 }
 
 impl ReportedLetter {
+    fn of(event: &str, what: &str, letter: Letter, pdf: Option<PathBuf>, ways: Vec<Delivery>) -> Self {
+        let because = |code: &String| code.parse::<RouteReason>().map_or(code.clone(), |why| why.sentence().to_owned());
+        Self {
+            event: event.to_owned(),
+            what: what.to_owned(),
+            r#type: letter.letter_type,
+            number: letter.number.to_string(),
+            state: letter.state,
+            pdf,
+            sha256: letter.made.as_ref().map(|made| made.sha256.clone()),
+            pages: letter.made.as_ref().map(|made| made.pages),
+            deliveries: ways
+                .iter()
+                .map(|way| ReportedDelivery {
+                    channel: way.channel,
+                    reason: way.reasons.first().map(because).unwrap_or_default(),
+                    state: way.state,
+                })
+                .collect(),
+            reason: letter.reason.map(|(_, sentence)| sentence),
+        }
+    }
+
     /// The row of the table.
     pub(super) fn row(&self) -> [String; 5] {
         let ways: Vec<&str> = self.deliveries.iter().map(|delivery| delivery.channel.as_str()).collect();
@@ -104,11 +135,14 @@ pub(super) async fn play(
     files.sort();
     let dir = data.join("letters-pdf");
     std::fs::create_dir_all(&dir).map_err(failed(&dir))?;
+    let today = node.app.correspondence.calendar.local_day(node.app.intake.ctx.now());
     let mut reported = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).map_err(failed(&file))?;
-        let event: SampleEvent =
-            serde_json::from_str(&text).map_err(|e| CliError::Usage(format!("{}: {e}", file.display())))?;
+        let read = |e: serde_json::Error| CliError::Usage(format!("{}: {e}", file.display()));
+        let mut event: Value = serde_json::from_str(&text).map_err(read)?;
+        date(&mut event, today);
+        let event: SampleEvent = serde_json::from_value(event).map_err(read)?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let id = match (&event.letter, &event.status) {
             (Some(letter), None) => client.ask_letter(letter).await?,
@@ -116,16 +150,65 @@ pub(super) async fn play(
             _ => return Err(CliError::Usage(format!("{}: it needs letter or status", file.display()))),
         };
         let letter = wait(node, &id).await?;
-        let mut pdf = None;
-        if letter.made.is_some() {
-            let path = dir.join(format!("{name}.pdf"));
-            std::fs::write(&path, client.letter_pdf(&id).await?).map_err(failed(&path))?;
-            pdf = path.strip_prefix(data).ok().map(Path::to_owned);
-        }
+        let pdf = save(client, &letter, &dir.join(format!("{name}.pdf")), data).await?;
         let letter = report(node, name, event, letter, pdf, surprises).await?;
         reported.push(letter);
     }
+    let known: HashSet<String> = reported.iter().map(|letter| letter.number.clone()).collect();
+    for letter in of_themselves(node, &known).await? {
+        let number = letter.number.to_string();
+        let letter = wait(node, &letter.id).await?;
+        if letter.state != LetterState::Routed {
+            surprises.push(format!("{number}: a status's own letter is {}", letter.state));
+        }
+        let pdf = save(client, &letter, &dir.join(format!("{number}.pdf")), data).await?;
+        let ways = ways(node, &letter.id).await?;
+        reported.push(ReportedLetter::of("by itself", "A case came into this status.", letter, pdf, ways));
+    }
     Ok(reported)
+}
+
+/// The letters that no sample event asked for, but a case's status.
+async fn of_themselves(node: &Node, known: &HashSet<String>) -> Result<Vec<Letter>, CliError> {
+    let mut found: Vec<Letter> = Vec::new();
+    let mut conn = node.app.intake.db.read().await?;
+    loop {
+        let after = found.last().map(|letter| (letter.created_at.as_microsecond(), letter.id.clone()));
+        let after = after.as_ref().map(|(at, id)| (*at, id));
+        let part = letters::list(&mut conn, Filter::All, after, PART).await?;
+        let last = part.len() < PART as usize;
+        found.extend(part);
+        if last {
+            break;
+        }
+    }
+    found.retain(|letter| letter.asker == OURSELVES && !known.contains(letter.number.as_str()));
+    found.reverse();
+    Ok(found)
+}
+
+/// Writes a letter's PDF, if it has one, and says where below the data directory it lies.
+async fn save(client: &ApiClient, letter: &Letter, path: &Path, data: &Path) -> Result<Option<PathBuf>, CliError> {
+    if letter.made.is_none() {
+        return Ok(None);
+    }
+    let bytes = client.letter_pdf(&letter.id).await?;
+    std::fs::write(path, bytes).map_err(|error| CliError::File(path.to_owned(), error))?;
+    Ok(path.strip_prefix(data).ok().map(Path::to_owned))
+}
+
+/// Turns `today` and `today+30` into dates: a sample's deadline must lie ahead whenever it is played.
+fn date(value: &mut Value, today: Date) {
+    match value {
+        Value::String(text) => {
+            let Some(days) = text.strip_prefix("today") else { return };
+            let days: i64 = if days.is_empty() { 0 } else { days.parse().unwrap_or_default() };
+            *text = today.saturating_add(days.days()).to_string();
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| date(value, today)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| date(value, today)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Sets the status, and finds the letter that it asked for. On data of an earlier run the case has it already.
@@ -167,13 +250,21 @@ async fn set_status(
 async fn wait(node: &Node, id: &LetterId) -> Result<Letter, CliError> {
     for _ in 0..PATIENCE {
         let mut conn = node.app.intake.db.read().await?;
-        if let Some(letter) = letters::get(&mut conn, id).await?.filter(|letter| letter.state.is_final()) {
+        let arriving = |way: &Delivery| way.channel == DeliveryChannel::Inbox && way.state == DeliveryState::Waiting;
+        if let Some(letter) = letters::get(&mut conn, id).await?.filter(|letter| letter.state.is_final())
+            && !deliveries::of_letter(&mut conn, id).await?.iter().any(arriving)
+        {
             return Ok(letter);
         }
         drop(conn);
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Err(CliError::Usage("a letter did not come to its end".into()))
+}
+
+async fn ways(node: &Node, id: &LetterId) -> Result<Vec<Delivery>, CliError> {
+    let mut conn = node.app.intake.db.read().await?;
+    Ok(deliveries::of_letter(&mut conn, id).await?)
 }
 
 async fn report(
@@ -184,43 +275,19 @@ async fn report(
     pdf: Option<PathBuf>,
     surprises: &mut Vec<String>,
 ) -> Result<ReportedLetter, CliError> {
-    let ways = {
-        let mut conn = node.app.intake.db.read().await?;
-        deliveries::of_letter(&mut conn, &letter.id).await?
-    };
+    let ways = ways(node, &letter.id).await?;
     let mut went: Vec<DeliveryChannel> = ways.iter().map(|way| way.channel).collect();
-    let mut wanted = event.expect.channels.clone();
+    let mut wanted = event.expect.channels;
     went.sort_unstable();
     wanted.sort_unstable();
-    let sentence = letter.reason.map(|(_, sentence)| sentence);
+    let sentence = letter.reason.as_ref().map(|(_, sentence)| sentence.as_str()).unwrap_or_default();
     let as_expected = match &event.expect.refused {
         None => letter.state == LetterState::Routed && went == wanted,
-        Some(field) => {
-            letter.state == LetterState::Refused && sentence.as_ref().is_some_and(|sentence| sentence.contains(field))
-        }
+        Some(field) => letter.state == LetterState::Refused && sentence.contains(field),
     };
     if !as_expected || letter.letter_type != event.expect.r#type {
         let went: Vec<&str> = went.into_iter().map(DeliveryChannel::as_str).collect();
-        let why = sentence.clone().unwrap_or_default();
-        surprises.push(format!("{name}: {} {} {why}", letter.state, went.join(" ")));
+        surprises.push(format!("{name}: {} {} {sentence}", letter.state, went.join(" ")));
     }
-    let because = |code: &String| code.parse::<RouteReason>().map_or(code.clone(), |why| why.sentence().to_owned());
-    Ok(ReportedLetter {
-        event: name,
-        what: event.what,
-        r#type: letter.letter_type,
-        number: letter.number.to_string(),
-        state: letter.state,
-        pdf,
-        sha256: letter.made.as_ref().map(|made| made.sha256.clone()),
-        pages: letter.made.as_ref().map(|made| made.pages),
-        deliveries: ways
-            .iter()
-            .map(|way| ReportedDelivery {
-                channel: way.channel,
-                reason: way.reasons.first().map(because).unwrap_or_default(),
-            })
-            .collect(),
-        reason: sentence,
-    })
+    Ok(ReportedLetter::of(&name, &event.what, letter, pdf, ways))
 }

@@ -4,6 +4,7 @@
 //! Refused designs: templates that compute (they set what the data say), data filled with blanks where something is
 //! missing, and the system's fonts or clock.
 
+pub mod about;
 pub mod asks;
 pub mod barcode;
 pub mod brand;

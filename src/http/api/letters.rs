@@ -23,6 +23,7 @@ use crate::db::{DbError, Stamp, case_files, work};
 use crate::http::errors::Problem;
 use crate::http::guard::allow;
 use crate::http::problems::Code;
+use crate::letters::about::{Named, about};
 use crate::letters::stages::COMPOSE;
 use crate::model::access::{Action, Target, may};
 use crate::model::event::EventType;
@@ -178,21 +179,27 @@ async fn ask_for(api: &Api, caller: &Caller, request: LetterRequest) -> Result<L
             Some(case.ok_or_else(|| Problem::of(Code::Unprocessable, "no case of case_number is known"))?)
         }
     };
-    let (addressee, named) = match request.addressee {
-        AddresseeRequest::Tin(tin) => (Addressee::Tin(tin.clone()), Some(tin)),
-        AddresseeRequest::MemberId(member) => (Addressee::Member(member), request.tin),
+    let addressee = match request.addressee {
+        AddresseeRequest::Tin(tin) => Addressee::Tin(tin),
+        AddresseeRequest::MemberId(member) => Addressee::Member(member),
     };
-    let tin = named.or_else(|| case.as_ref().map(|case| case.tin.clone()));
-    let member = request.member_id.or_else(|| case.as_ref().map(|case| case.member_id.clone()));
-    let claim = request.claim_number.or_else(|| case.as_ref().and_then(|case| case.claim_number.clone()));
-    let member = match (&member, &claim) {
-        (None, Some(number)) => case_files::claim(&mut tx, &brand, number).await?.map(|claim| claim.member_id),
-        _ => member,
+    let of_case = case.as_ref().and_then(|case| case.claim_number.clone());
+    let claim = match request.claim_number.clone().or(of_case) {
+        None => None,
+        Some(number) => case_files::claim(&mut tx, &brand, &number).await?,
     };
+    let named = Named {
+        addressee: addressee.clone(),
+        tin: request.tin,
+        member_id: request.member_id,
+        claim_number: request.claim_number,
+    };
+    let about =
+        about(named, case.as_ref(), claim.as_ref()).map_err(|differ| Problem::of(Code::Unprocessable, differ))?;
     let record = LetterRecord {
         asker: &actor,
         addressee: addressee.kind(),
-        tin: tin.as_ref(),
+        tin: about.tin.as_ref(),
         category: request.r#type.category(),
         mode: brand.mode(),
         sensitive: case.as_ref().is_some_and(|case| case.sensitive),
@@ -211,9 +218,9 @@ async fn ask_for(api: &Api, caller: &Caller, request: LetterRequest) -> Result<L
         asker: &actor,
         event_id: &request.event_id,
         addressee,
-        tin: tin.as_ref(),
-        member_id: member.as_ref(),
-        claim_number: claim.as_ref(),
+        tin: about.tin.as_ref(),
+        member_id: about.member_id.as_ref(),
+        claim_number: about.claim_number.as_ref(),
         case_id: case.as_ref().map(|case| &case.id),
         circumstances: &circumstances,
         details: &Phi(details.reveal().to_string()),
