@@ -298,6 +298,7 @@ impl App {
         let settings = &self.settings;
         Api {
             intake: self.intake.clone(),
+            letters: self.letters.clone(),
             correspondence: self.correspondence.clone(),
             engine: self.engine.clone(),
             access: self.access.clone(),

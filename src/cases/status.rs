@@ -19,6 +19,8 @@ use crate::model::phi::Phi;
 pub struct StatusChange {
     /// The status, in the words of the case's kind.
     pub status: String,
+    /// What the ways of its letter depend on, and whether a practice sees it (PRE-43).
+    pub circumstances: Circumstances,
     /// The letter to tell it by.
     pub letter: Told,
 }
@@ -32,8 +34,6 @@ pub enum Told {
         letter_type: Option<LetterType>,
         /// Whom it goes to.
         addressee: AddresseeKind,
-        /// What its way depends on.
-        circumstances: Circumstances,
         /// What it is to say.
         details: Phi<Value>,
     },
@@ -95,7 +95,7 @@ pub async fn change(
     if status == case.status {
         return Err(StatusError::Same);
     }
-    let detail = detail(status, &change.letter)?;
+    let detail = detail(status, change)?;
     status_details::put(&mut tx, id, case.version + 1, &detail).await?;
     match case_files::set_status(&mut tx, stamp, &case, status, json!({})).await {
         Err(DbError::Stale { .. }) => return Err(StatusError::Conflict),
@@ -106,13 +106,14 @@ pub async fn change(
     Ok(changed)
 }
 
-fn detail(status: CaseStatus, told: &Told) -> Result<StatusDetail, StatusError> {
+fn detail(status: CaseStatus, change: &StatusChange) -> Result<StatusDetail, StatusError> {
     let goes_with = LetterType::of_status(status);
-    let Told::By { letter_type, addressee, circumstances, details } = told else {
+    let circumstances = change.circumstances.clone();
+    let Told::By { letter_type, addressee, details } = &change.letter else {
         return Ok(StatusDetail {
             letter_type: None,
             addressee: AddresseeKind::Tin,
-            circumstances: Circumstances::new(),
+            circumstances,
             details: Phi("{}".into()),
         });
     };
@@ -122,7 +123,7 @@ fn detail(status: CaseStatus, told: &Told) -> Result<StatusDetail, StatusError> 
     Ok(StatusDetail {
         letter_type: letter_type.or_else(|| goes_with.first().copied()),
         addressee: *addressee,
-        circumstances: circumstances.clone(),
+        circumstances,
         details: Phi(details.reveal().to_string()),
     })
 }

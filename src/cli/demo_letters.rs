@@ -17,7 +17,7 @@ use crate::db::deliveries::{self, Delivery};
 use crate::db::letters::{self, Filter, Letter};
 use crate::letters::asks::OURSELVES;
 use crate::model::ids::{Brand, CaseNumber, LetterId, Sha256};
-use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState, LetterType};
+use crate::model::letter::{Circumstance, DeliveryChannel, DeliveryState, LetterState, LetterType};
 use crate::model::route::RouteReason;
 
 /// How often a letter that is waited for is looked at, and how long.
@@ -43,6 +43,8 @@ struct SampleEvent {
 struct SampleStatus {
     case_number: CaseNumber,
     status: String,
+    #[serde(default)]
+    circumstances: Vec<Circumstance>,
     #[serde(default)]
     letter: Option<Value>,
 }
@@ -225,7 +227,7 @@ async fn set_status(
         case_files::by_number(&mut conn, brand, &wanted.case_number).await?
     };
     let case = case.ok_or_else(|| CliError::Usage("a sample event names a case that is not loaded".into()))?;
-    let mut request = serde_json::json!({ "status": wanted.status });
+    let mut request = serde_json::json!({ "status": wanted.status, "circumstances": wanted.circumstances });
     if let Some(letter) = &wanted.letter {
         request["letter"] = letter.clone();
     }

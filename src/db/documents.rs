@@ -228,6 +228,21 @@ pub async fn of_case(
     rows.iter().map(read).collect()
 }
 
+/// How the first of what a case was opened by came: none where nothing came before it was opened.
+///
+/// # Errors
+/// When the database fails.
+pub async fn opened_by(conn: &mut Conn, case: &CaseId, opened_at: Timestamp) -> Result<Option<Channel>, DbError> {
+    let row = sqlx::query(
+        "SELECT channel FROM document WHERE case_id = $1 AND received_at <= $2 ORDER BY received_at, id LIMIT 1",
+    )
+    .bind(case.as_str())
+    .bind(opened_at.as_microsecond())
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| parsed(&row, "channel")).transpose()
+}
+
 /// Documents in a state whose row is older than `before` (microseconds), oldest first.
 ///
 /// # Errors

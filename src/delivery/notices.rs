@@ -2,15 +2,13 @@
 //! takes (PRE-42); for reconsiderations and appeals as for precertifications.
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use super::Correspondence;
 use crate::db::messages::{self, NewMessage};
-use crate::db::{Conn, DbError, Stamp, case_files, reference};
+use crate::db::{Conn, DbError, Stamp, case_files, reference, status_details};
 use crate::engine::readers::Reader;
-use crate::model::case::{CaseKind, CaseStatus};
 use crate::model::event::{Event, EventType};
-use crate::model::letter::LetterCategory;
+use crate::model::letter::{Circumstance, LetterCategory};
 use crate::model::message::MessageType;
 
 /// The reader of cases' events.
@@ -29,7 +27,12 @@ impl Reader for Notices {
     async fn react(&self, conn: &mut Conn, stamp: Stamp<'_>, event: &Event) -> Result<(), DbError> {
         let Ok(case_id) = event.subject.parse() else { return Ok(()) };
         let Some(case) = case_files::get(conn, &case_id).await? else { return Ok(()) };
-        let Some(status) = told(case.kind, event).filter(|status| status.is_visible()) else { return Ok(()) };
+        let Some((status, version)) = event.case_status(case.kind) else { return Ok(()) };
+        let detail = status_details::get(conn, &case.id, version).await?;
+        let delegated = detail.is_some_and(|detail| detail.circumstances.contains(&Circumstance::Delegated));
+        if !status.is_visible(delegated) {
+            return Ok(());
+        }
         // nobody is entitled for a practice that is not known
         if reference::tin_uid(conn, &case.tin).await?.is_none() {
             return Ok(());
@@ -52,11 +55,4 @@ impl Reader for Notices {
         };
         messages::insert(conn, stamp, &new).await.map(|_| ())
     }
-}
-
-/// The status that the event tells of. The case may have gone on since.
-fn told(kind: CaseKind, event: &Event) -> Option<CaseStatus> {
-    let payload: Value = serde_json::from_str(&event.payload).ok()?;
-    let status = payload.get("to").or_else(|| payload.get("status"))?.as_str()?;
-    CaseStatus::parse(kind, status).ok()
 }

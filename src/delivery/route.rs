@@ -9,10 +9,11 @@ use serde_json::json;
 use super::{Correspondence, ROUTE, facts_of};
 use crate::db::deliveries::{self, Delivery};
 use crate::db::letters::{self, Addressee, Change, Letter};
-use crate::db::{Conn, DbError, Stamp, events, reference, routing, work};
+use crate::db::{Conn, DbError, Stamp, case_files, documents, events, reference, routing, work};
 use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError, Subject};
+use crate::model::document::Channel;
 use crate::model::event::{EventType, NewEvent};
-use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState, StopReason};
+use crate::model::letter::{Circumstance, DeliveryChannel, DeliveryState, LetterCategory, LetterState, StopReason};
 use crate::model::route::{LetterFacts, RouteReason, Routing, decide};
 
 /// The stage.
@@ -107,16 +108,27 @@ impl Correspondence {
     pub async fn decide(&self, conn: &mut Conn, letter: &Letter) -> Result<Routing, DbError> {
         let plan = routing::plan_of(conn, letter).await?;
         let tin = facts_of(conn, letter).await?;
+        let mut circumstances = letter.circumstances.clone();
+        if came_by_fax(conn, letter).await? {
+            circumstances.insert(Circumstance::ByFax);
+        }
         let facts = LetterFacts {
             letter_type: letter.letter_type,
             addressee: letter.addressee.kind(),
             // what is rendered has one; by the day it was asked for nothing goes digital too early
             letter_date: letter.letter_date.unwrap_or_else(|| self.calendar.local_day(letter.created_at)),
             plan: plan.as_deref(),
-            circumstances: &letter.circumstances,
+            circumstances: &circumstances,
         };
         Ok(decide(&facts, &tin, &self.plan.route, self.calendar.local_day(self.ctx.now())))
     }
+}
+
+/// Whether the request that a letter answers came by fax (COR-13). What came later for a case says nothing of that.
+async fn came_by_fax(conn: &mut Conn, letter: &Letter) -> Result<bool, DbError> {
+    let (LetterCategory::Precertification, Some(case)) = (letter.category, &letter.case_id) else { return Ok(false) };
+    let Some(case) = case_files::get(conn, case).await? else { return Ok(false) };
+    Ok(documents::opened_by(conn, &case.id, case.opened_at).await? == Some(Channel::Fax))
 }
 
 /// Stops a letter that is not routed, with the work for it.

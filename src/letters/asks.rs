@@ -2,7 +2,6 @@
 //! told with the change and lies in `status_detail`; the event only says that it happened.
 
 use async_trait::async_trait;
-use serde_json::Value;
 
 use crate::db::case_files::{self, CaseFile};
 use crate::db::letters::{self, Addressee, AddresseeKind, NewLetter};
@@ -34,20 +33,12 @@ impl Reader for Asks {
     async fn react(&self, conn: &mut Conn, stamp: Stamp<'_>, event: &Event) -> Result<(), DbError> {
         let Ok(id) = event.subject.parse() else { return Ok(()) };
         let Some(case) = case_files::get(conn, &id).await? else { return Ok(()) };
-        let Some((status, version)) = told(&case, event) else { return Ok(()) };
+        let Some((status, version)) = event.case_status(case.kind) else { return Ok(()) };
         let detail = status_details::get(conn, &case.id, version).await?;
         let detail = detail.unwrap_or_else(|| by_itself(status));
         let Some(letter_type) = detail.letter_type else { return Ok(()) };
         ask(conn, stamp, &case, event, letter_type, &detail).await
     }
-}
-
-/// The status that the event tells of, and the version of the case that it made. The case may have gone on since.
-fn told(case: &CaseFile, event: &Event) -> Option<(CaseStatus, i64)> {
-    let payload: Value = serde_json::from_str(&event.payload).ok()?;
-    let status = payload.get("to").or_else(|| payload.get("status"))?.as_str()?;
-    let version = payload.get("version").and_then(Value::as_i64).unwrap_or_default();
-    Some((CaseStatus::parse(case.kind, status).ok()?, version))
 }
 
 /// What follows from a status with which nothing was told.

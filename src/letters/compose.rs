@@ -16,12 +16,47 @@ use crate::letters::head::{self, CaseHead, ClaimHead, Head, MemberHead, Practice
 use crate::letters::{LetterData, LettersPolicy, Renderer, faults};
 use crate::model::address::Address;
 use crate::model::calendar::Calendar;
-use crate::model::ids::{MemberId, Tin};
+use crate::model::ids::{Brand, CaseId, ClaimNumber, LetterNumber, MemberId, Tin};
 use crate::model::letter::LetterType;
 use crate::model::phi::Phi;
 
 /// As much of a file's name as a letter shows.
 const NAME_CHARS: usize = 120;
+
+/// What is to be composed.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are those of a letter")]
+pub struct Order<'a> {
+    /// None on a sheet that no letter's row stands for.
+    pub number: Option<&'a LetterNumber>,
+    pub brand: &'a Brand,
+    pub letter_type: LetterType,
+    pub addressee: &'a Addressee,
+    pub tin: Option<&'a Tin>,
+    pub member_id: Option<&'a MemberId>,
+    pub claim_number: Option<&'a ClaimNumber>,
+    pub case_id: Option<&'a CaseId>,
+    pub details: &'a Phi<String>,
+    /// Whether it was asked for by a status: names of files are then a sender's.
+    pub by_itself: bool,
+}
+
+impl<'a> From<&'a Letter> for Order<'a> {
+    fn from(letter: &'a Letter) -> Self {
+        Self {
+            number: Some(&letter.number),
+            brand: &letter.brand,
+            letter_type: letter.letter_type,
+            addressee: &letter.addressee,
+            tin: letter.tin.as_ref(),
+            member_id: letter.member_id.as_ref(),
+            claim_number: letter.claim_number.as_ref(),
+            case_id: letter.case_id.as_ref(),
+            details: &letter.details,
+            by_itself: letter.asker == OURSELVES,
+        }
+    }
+}
 
 /// What our rows tell of a letter.
 struct Facts {
@@ -40,7 +75,7 @@ struct Facts {
 /// When the database fails.
 pub async fn compose(
     conn: &mut Conn,
-    letter: &Letter,
+    letter: Order<'_>,
     (now, calendar): (Timestamp, &Calendar),
     renderer: &Renderer,
     plan: &LettersPolicy,
@@ -58,18 +93,18 @@ pub async fn compose(
     Ok(renderer.check(letter.letter_type, &head, &details, plan).map_err(|found| faults::told(&found)))
 }
 
-async fn gather(conn: &mut Conn, letter: &Letter, calendar: &Calendar) -> Result<Facts, DbError> {
-    let case = match &letter.case_id {
+async fn gather(conn: &mut Conn, letter: Order<'_>, calendar: &Calendar) -> Result<Facts, DbError> {
+    let case = match letter.case_id {
         Some(id) => case_files::get(conn, id).await?,
         None => None,
     };
-    let claim = match &letter.claim_number {
-        Some(number) => case_files::claim(conn, &letter.brand, number).await?,
+    let claim = match letter.claim_number {
+        Some(number) => case_files::claim(conn, letter.brand, number).await?,
         None => None,
     };
     let npi = claim.as_ref().and_then(|claim| claim.npi.clone());
     Ok(Facts {
-        practice: match &letter.tin {
+        practice: match letter.tin {
             Some(tin) => reference::practice(conn, tin).await?,
             None => None,
         },
@@ -77,8 +112,8 @@ async fn gather(conn: &mut Conn, letter: &Letter, calendar: &Calendar) -> Result
             Some(npi) => reference::provider_name(conn, npi).await?,
             None => None,
         },
-        member: match &letter.member_id {
-            Some(id) => reference::member_facts(conn, &letter.brand, id).await?,
+        member: match letter.member_id {
+            Some(id) => reference::member_facts(conn, letter.brand, id).await?,
             None => None,
         },
         claim,
@@ -91,17 +126,13 @@ fn line(text: impl Into<String>) -> Line {
     Line(Phi(text.into()))
 }
 
-fn head(letter: &Letter, facts: &Facts, today: Date) -> Result<Head, String> {
+fn head(letter: Order<'_>, facts: &Facts, today: Date) -> Result<Head, String> {
     Ok(Head {
-        letter_number: line(letter.number.as_str()),
+        letter_number: letter.number.map(|number| line(number.as_str())),
         date: today,
         addressee: addressee(letter, facts)?,
-        member: letter.member_id.as_ref().zip(facts.member.as_ref()).map(|(id, member)| member_head(id, member)),
-        practice: letter
-            .tin
-            .as_ref()
-            .zip(facts.practice.as_ref())
-            .map(|(tin, practice)| practice_head(tin, practice, facts)),
+        member: letter.member_id.zip(facts.member.as_ref()).map(|(id, member)| member_head(id, member)),
+        practice: letter.tin.zip(facts.practice.as_ref()).map(|(tin, practice)| practice_head(tin, practice, facts)),
         claim: facts.claim.as_ref().map(|claim| ClaimHead {
             number: line(claim.claim_number.as_str()),
             service_from: claim.service.0,
@@ -124,11 +155,11 @@ fn practice_head(tin: &Tin, practice: &Practice, facts: &Facts) -> PracticeHead 
     }
 }
 
-fn addressee(letter: &Letter, facts: &Facts) -> Result<head::Addressee, String> {
+fn addressee(letter: Order<'_>, facts: &Facts) -> Result<head::Addressee, String> {
     const NO_PRACTICE: &str = "head.addressee is missing: the practice is not in the reference data";
     const NO_MEMBER: &str = "head.addressee is missing: the member is not in the reference data";
     const NO_ADDRESS: &str = "head.addressee is missing: the reference data has no address";
-    let (kind, name, address) = match &letter.addressee {
+    let (kind, name, address) = match letter.addressee {
         Addressee::Tin(_) => {
             let practice = facts.practice.as_ref().ok_or(NO_PRACTICE)?;
             (ReaderKind::Practice, practice.name.clone(), practice.address.clone())
@@ -151,13 +182,13 @@ fn addressee(letter: &Letter, facts: &Facts) -> Result<head::Addressee, String> 
 }
 
 /// The details: what was said, over what our rows tell for the letters that a status asks for by itself.
-fn details(letter: &Letter, facts: &Facts, today: Date, coverage: &Coverage) -> Result<Value, String> {
+fn details(letter: Order<'_>, facts: &Facts, today: Date, coverage: &Coverage) -> Result<Value, String> {
     let said: Value = serde_json::from_str(letter.details.reveal()).map_err(|_| "details is no JSON".to_owned())?;
     let Value::Object(mut said) = said else { return Err("details must be an object".into()) };
-    if letter.asker == OURSELVES
+    if letter.by_itself
         && let Some(Value::Array(files)) = said.get_mut("files")
     {
-        files.iter_mut().for_each(|name| *name = shown(name, coverage));
+        files.iter_mut().for_each(|name| *name = json!(shown(name.as_str().unwrap_or_default(), coverage)));
     }
     let mut details = known(letter.letter_type, facts, today);
     details.extend(said);
@@ -166,10 +197,8 @@ fn details(letter: &Letter, facts: &Facts, today: Date, coverage: &Coverage) -> 
 
 /// A file's name as a letter can show it: a sender may have named a file in a script that no font here has, and is to be
 /// told of it all the same.
-fn shown(name: &Value, coverage: &Coverage) -> Value {
-    let name = name.as_str().unwrap_or_default();
-    let shown: String = name.chars().map(|c| if coverage.shows(c) { c } else { '_' }).take(NAME_CHARS).collect();
-    Value::String(shown)
+pub(super) fn shown(name: &str, coverage: &Coverage) -> String {
+    name.chars().map(|c| if coverage.shows(c) { c } else { '_' }).take(NAME_CHARS).collect()
 }
 
 /// What our rows tell. Nothing that a person has to decide is among it.

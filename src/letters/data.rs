@@ -118,6 +118,10 @@ fn check_values(
 }
 
 fn check_head(letter_type: LetterType, head: &Head, reader: &mut Reader<'_>) {
+    let handed_out = matches!(letter_type, LetterType::ReconsiderationCopy | LetterType::ReturnCoverSheet);
+    if head.letter_number.is_none() && !handed_out {
+        reader.fault_at("letter_number", FieldRule::Missing);
+    }
     for part in needs(letter_type) {
         let there = match *part {
             "member" => head.member.is_some(),

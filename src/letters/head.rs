@@ -97,8 +97,8 @@ letter_data! {
 letter_data! {
     /// What every letter begins with. Filled from rows, never by who asks for the letter.
     pub struct Head {
-        /// The letter's own number.
-        letter_number: Line,
+        /// The letter's own number; none on a sheet that is handed out and kept nowhere.
+        letter_number: Option<Line>,
         /// The date on it.
         date: Date,
         /// Who gets it.

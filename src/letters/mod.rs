@@ -15,6 +15,7 @@ pub mod faults;
 pub mod fields;
 pub mod files;
 pub mod fonts;
+pub mod handouts;
 pub mod head;
 pub mod overflow;
 pub mod plan;

@@ -95,7 +95,7 @@ impl Stage for Compose {
     async fn run(&self, Asked(letter): &Asked, _: Attempt) -> Result<Outcome<LetterData>, StageError> {
         let clock = (self.0.ctx.now(), self.0.calendar.as_ref());
         let mut conn = self.0.db.read().await.map_err(StageError::from)?;
-        let composed = compose::compose(&mut conn, letter, clock, &self.0.renderer, &self.0.plan).await?;
+        let composed = compose::compose(&mut conn, letter.into(), clock, &self.0.renderer, &self.0.plan).await?;
         Ok(match composed {
             Ok(data) => Outcome::Advance(data),
             Err(faults) => Outcome::Reject(Reason::new(ReasonCode::IncompleteData, faults)),

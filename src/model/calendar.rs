@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp, Zoned};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -98,6 +98,11 @@ impl Calendar {
     /// computed too short, never too long.
     pub fn covers(&self, day: Date) -> bool {
         day <= self.known_until
+    }
+
+    /// The time as the payer's clocks show it.
+    pub fn local(&self, at: Timestamp) -> Zoned {
+        at.to_zoned(self.zone.clone())
     }
 
     /// The day that an instant is of, where the payer is.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::model::case::CaseKind;
+use crate::model::case::{CaseKind, CaseStatus};
 use crate::model::document::{Access, DocumentState};
 use crate::model::ids::{Brand, EventId};
 use crate::model::judgement::UnknownCode;
@@ -37,6 +37,8 @@ pub enum EventType {
     CaseOpened(CaseKind),
     /// A case's status changed.
     CaseStatusChanged(CaseKind),
+    /// Somebody was handed a sheet that names a case: a cover sheet, or a copy of its request (OPS-14).
+    SheetHandedOut,
     /// Work ended as a dead letter.
     WorkDead,
     /// An operator set a dead letter to work again.
@@ -92,6 +94,7 @@ impl fmt::Display for EventType {
             Self::Submission(state) => write!(f, "submission.{state}"),
             Self::CaseOpened(kind) => write!(f, "case.opened.{kind}"),
             Self::CaseStatusChanged(kind) => write!(f, "case.status_changed.{kind}"),
+            Self::SheetHandedOut => f.write_str("case.sheet_handed_out"),
             Self::WorkDead => f.write_str("work.dead"),
             Self::WorkReplayed => f.write_str("work.replayed"),
             Self::RescanAsked => f.write_str("document.rescan_asked"),
@@ -127,6 +130,7 @@ impl FromStr for EventType {
             "task.due_soon" => Self::TaskDueSoon,
             "document.carried" => Self::DocumentCarried,
             "document.rescan_asked" => Self::RescanAsked,
+            "case.sheet_handed_out" => Self::SheetHandedOut,
             "work.dead" => Self::WorkDead,
             "work.replayed" => Self::WorkReplayed,
             "reference.loaded" => Self::ReferenceLoaded,
@@ -203,6 +207,17 @@ pub struct Event {
     pub at: Timestamp,
     /// More of it, as the JSON text that was stored.
     pub payload: String,
+}
+
+impl Event {
+    /// The status that an event of a case of this kind tells of, and the version of the case that it made. The case may
+    /// have gone on since.
+    pub fn case_status(&self, kind: CaseKind) -> Option<(CaseStatus, i64)> {
+        let payload: Value = serde_json::from_str(&self.payload).ok()?;
+        let status = payload.get("to").or_else(|| payload.get("status"))?.as_str()?;
+        let version = payload.get("version").and_then(Value::as_i64).unwrap_or_default();
+        Some((CaseStatus::parse(kind, status).ok()?, version))
+    }
 }
 
 #[cfg(test)]

@@ -89,13 +89,15 @@ impl utoipa::PartialSchema for MessageType {
 impl utoipa::ToSchema for MessageType {}
 
 impl CaseStatus {
-    /// Whether practices see it: what is not submitted yet concerns nobody but its author (REC-40, PRE-40).
-    pub const fn is_visible(self) -> bool {
-        !matches!(
-            self,
+    /// Whether practices see it: what is not submitted yet concerns nobody but its author (REC-40, PRE-40), and what a
+    /// third party has in its hands shows when that has decided (PRE-43).
+    pub const fn is_visible(self, delegated: bool) -> bool {
+        match self {
             Self::Reconsideration(ReconsiderationStatus::OpenDraft)
-                | Self::Precertification(PrecertificationStatus::Incomplete)
-        )
+            | Self::Precertification(PrecertificationStatus::Incomplete) => false,
+            Self::Precertification(PrecertificationStatus::Pending | PrecertificationStatus::Processing) => !delegated,
+            Self::Reconsideration(_) | Self::Precertification(_) | Self::Appeal(_) => true,
+        }
     }
 }
 
@@ -126,8 +128,21 @@ mod tests {
 
     #[test]
     fn pre_42_what_is_not_submitted_is_no_notice() {
-        assert!(!CaseStatus::Precertification(PrecertificationStatus::Incomplete).is_visible());
-        assert!(!CaseStatus::Reconsideration(ReconsiderationStatus::OpenDraft).is_visible());
-        assert!(CaseStatus::Precertification(PrecertificationStatus::Void).is_visible());
+        assert!(!CaseStatus::Precertification(PrecertificationStatus::Incomplete).is_visible(false));
+        assert!(!CaseStatus::Reconsideration(ReconsiderationStatus::OpenDraft).is_visible(false));
+        assert!(CaseStatus::Precertification(PrecertificationStatus::Void).is_visible(false));
+    }
+
+    #[test]
+    fn pre_43_what_a_third_party_decides_shows_once_it_is_decided() {
+        for (status, shows) in [
+            (PrecertificationStatus::Pending, false),
+            (PrecertificationStatus::Processing, false),
+            (PrecertificationStatus::Approved, true),
+            (PrecertificationStatus::Denied, true),
+        ] {
+            assert_eq!(CaseStatus::Precertification(status).is_visible(true), shows, "{status}");
+        }
+        assert!(CaseStatus::Precertification(PrecertificationStatus::Pending).is_visible(false));
     }
 }

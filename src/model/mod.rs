@@ -1,6 +1,7 @@
 //! The domain without effects: no I/O, no async, no clock. Everything here is a value or a pure function.
 
 pub mod access;
+pub mod action;
 pub mod address;
 pub mod aging;
 pub mod calendar;

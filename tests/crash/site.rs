@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 use crate::support::{On, clamd_socket, postgres, tools};
 
 /// How long a process may take for anything it is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 pub(crate) struct Site {
     pub(crate) dir: tempfile::TempDir,

@@ -284,7 +284,7 @@ async fn status(world: &World, id: &CaseId, status: &str) {
         let mut conn = world.db().read().await.unwrap();
         case_files::get(&mut conn, id).await.unwrap().unwrap().version
     };
-    let wanted = StatusChange { status: status.into(), letter: Told::Not };
+    let wanted = StatusChange { status: status.into(), circumstances: [].into(), letter: Told::Not };
     change(world.db(), world.stamp(), id, seen, &wanted).await.unwrap();
     world.settle().await;
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod command;
+mod handouts;
 mod http;
 mod inbox;
 mod paper;

@@ -3,12 +3,17 @@
 use lettercase::db::{deliveries, letters};
 use lettercase::delivery::{Rendered, Route, Routed, chains};
 use lettercase::engine::stage::{Attempt, Chain, Handover, Stage, Subject};
+use lettercase::model::case::CaseKind;
+use lettercase::model::submission::Said;
 use serde_json::json;
 
 use super::*;
 use crate::journey::{count, told};
 use crate::on_both;
 use crate::review::case;
+
+/// A precertification of the samples that waits for a decision.
+const PENDING: &str = "PC-6N2RQ8VX";
 
 on_both! {
     async fn cor_10_to_15_a_letter_goes_the_ways_that_its_rows_lead_to(world: &World) {
@@ -87,6 +92,37 @@ on_both! {
         tx.commit().await.unwrap();
         world.settle().await;
         assert_eq!(ways(world, &id).await, ["inbox delivered registered"]);
+    }
+}
+
+on_both! {
+    async fn cor_13_a_request_that_came_by_fax_is_answered_by_fax_and_what_came_later_by_fax_is_no_request(world: &World) {
+        practices(world).await;
+        world.load_samples().await;
+        let case = case(world, PENDING).await;
+        let said = Said { case_number: Some(PENDING.parse().unwrap()), ..Said::default() };
+        let submission = world.open(CaseKind::Precertification, said).await;
+        world.add(&submission, "request.txt", b"A request, in words.\n").await;
+        world.submit(&submission).await;
+        for (what, channel, received_at, answer) in [
+            ("by fax, as it was opened", "fax", 0_i64, "fax waiting came_by_fax"),
+            ("a scan of paper", "scan", 0, "inbox delivered registered"),
+            ("a fax of later", "fax", 9_000_000_000_000_000, "inbox delivered registered"),
+        ] {
+            let id = New { letter_type: APPROVED, ..New::default() }.ask(world).await;
+            let mut tx = world.db().begin().await.unwrap();
+            sqlx::query("UPDATE document SET channel = $1, received_at = $2, case_id = $3")
+                .bind(channel)
+                .bind(received_at)
+                .bind(case.as_str())
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+            sqlx::query("UPDATE letter SET case_id = $1 WHERE id = $2").bind(case.as_str()).bind(id.as_str()).execute(&mut *tx).await.unwrap();
+            tx.commit().await.unwrap();
+            world.settle().await;
+            assert_eq!(ways(world, &id).await[0], answer, "{what}");
+        }
     }
 }
 

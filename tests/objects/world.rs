@@ -216,7 +216,7 @@ impl Moto {
             .force_path_style(true)
             .build();
         let moto = Self { address, client: aws_sdk_s3::Client::from_conf(config), _process: process };
-        for bucket in ["in", "clean", "barred", "proof", "parts"] {
+        for bucket in ["in", "clean", "barred", "proof", "parts", "letters"] {
             let bucket = format!("docs-{bucket}");
             moto.client.create_bucket().bucket(&bucket).send().await.unwrap();
             let versioning = aws_sdk_s3::types::VersioningConfiguration::builder()

@@ -70,7 +70,7 @@ async fn letter_of(
 }
 
 /// The headers of a download that nobody but its reader is to keep.
-fn download_head(media_type: &'static str, name: &str) -> [(HeaderName, HeaderValue); 4] {
+pub(super) fn download_head(media_type: &'static str, name: &str) -> [(HeaderName, HeaderValue); 4] {
     let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
     [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),

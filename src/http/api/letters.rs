@@ -74,7 +74,7 @@ pub struct LetterRequest {
     circumstances: Vec<Circumstance>,
     /// What it is to say: the fields of its type.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     details: Option<Phi<Value>>,
     /// The letter it takes the place of.
     #[serde(default)]

@@ -10,6 +10,7 @@ pub mod documents;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub mod handouts;
 pub mod held;
 mod incoming;
 pub mod intake;
@@ -55,6 +56,7 @@ use crate::delivery::Correspondence;
 use crate::engine::Engine;
 use crate::engine::sequencer::AuditKey;
 use crate::intake::Intake;
+use crate::letters::stages::Letters;
 use crate::model::access::{Action, Mode};
 use crate::model::ids::Brand;
 
@@ -63,6 +65,8 @@ use crate::model::ids::Brand;
 pub struct Api {
     /// The intake journey.
     pub intake: Intake,
+    /// The journey of letters, as far as they are made.
+    pub letters: Letters,
     /// The journey of letters, as far as their ways go.
     pub correspondence: Correspondence,
     /// The engine, to be woken.
@@ -205,6 +209,8 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/me/entitlements", Rule::For(Action::ReadSelf)),
     ("GET", "/v1/cases/{id}/letters", Rule::For(Action::ReadLetter)),
     ("POST", "/v1/claims/letters", Rule::For(Action::ReadLetter)),
+    ("GET", "/v1/cases/{id}/cover-sheet", Rule::For(Action::ReadCase)),
+    ("GET", "/v1/submissions/{id}/copy", Rule::For(Action::ReadSubmission)),
 ];
 
 /// All routes with their description.
@@ -301,6 +307,8 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(correspondence::entitlements))
         .routes(routes!(correspondence::of_case))
         .routes(routes!(correspondence::of_claim))
+        .routes(routes!(handouts::cover_sheet))
+        .routes(routes!(handouts::request_copy))
 }
 
 /// The routes behind their guard.

@@ -34,12 +34,9 @@ pub struct StatusLetter {
     /// Whom it goes to; else to the practice.
     #[serde(default)]
     addressee: Option<AddresseeKind>,
-    /// What its way depends on.
-    #[serde(default)]
-    circumstances: Vec<Circumstance>,
     /// What it is to say beside what the case tells: the fields of its type.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     details: Option<Phi<Value>>,
 }
 
@@ -49,6 +46,9 @@ pub struct StatusLetter {
 pub struct StatusRequest {
     /// The status, in the words of the case's kind.
     status: String,
+    /// What the ways of its letter depend on, and whether a practice sees it.
+    #[serde(default)]
+    circumstances: Vec<Circumstance>,
     /// The letter that tells of it.
     #[serde(default)]
     letter: Option<StatusLetter>,
@@ -92,7 +92,11 @@ pub async fn set(
         Expected::Any => case.version,
         Expected::Absent => return Err(Problem::of(Code::VersionConflict, "the case is there already")),
     };
-    let change = StatusChange { status: request.status, letter: told(request.letter, request.no_letter)? };
+    let change = StatusChange {
+        status: request.status,
+        circumstances: request.circumstances.into_iter().collect(),
+        letter: told(request.letter, request.no_letter)?,
+    };
     let actor = caller.actor();
     let stamp = Stamp { ctx: &api.intake.ctx, actor: &actor };
     let case = status::change(&api.intake.db, stamp, &id, version, &change).await?;
@@ -115,15 +119,10 @@ fn told(letter: Option<StatusLetter>, no_letter: bool) -> Result<Told, Problem> 
     if no_letter {
         return Ok(Told::Not);
     }
-    let letter = letter.unwrap_or(StatusLetter { r#type: None, addressee: None, circumstances: vec![], details: None });
+    let letter = letter.unwrap_or(StatusLetter { r#type: None, addressee: None, details: None });
     let details = letter.details.unwrap_or_else(|| Phi(Value::Object(serde_json::Map::new())));
     if !details.reveal().is_object() {
         return Err(Problem::bad("letter.details must be an object"));
     }
-    Ok(Told::By {
-        letter_type: letter.r#type,
-        addressee: letter.addressee.unwrap_or(AddresseeKind::Tin),
-        circumstances: letter.circumstances.into_iter().collect(),
-        details,
-    })
+    Ok(Told::By { letter_type: letter.r#type, addressee: letter.addressee.unwrap_or(AddresseeKind::Tin), details })
 }

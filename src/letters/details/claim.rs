@@ -105,6 +105,8 @@ letter_codes! {
         Mail = "mail",
         /// By fax.
         Fax = "fax",
+        /// By e-mail.
+        Email = "email",
     }
 }
 
