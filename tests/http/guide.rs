@@ -35,6 +35,7 @@ fn every_line_of_the_integrators_guide_runs() {
         let (out, told) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "{told}\n{out}");
         assert!(out.contains(r#""status":"Accepted""#), "{out}");
+        assert!(out.contains(r#""state":"routed""#) && place.join("letter.pdf").is_file(), "{out}");
         assert!(out.contains("document.stored") && out.contains("withdrawn"), "{out}");
         site.until_done().await;
         server.terminate().await;
