@@ -18,6 +18,7 @@ pub mod fonts;
 pub mod head;
 pub mod overflow;
 pub mod plan;
+pub mod reconcile;
 pub mod render;
 pub mod stages;
 mod world;
