@@ -26,6 +26,7 @@ use crate::intake::plan::{IntakePlan, load_calendar};
 use crate::intake::sources::{SourceError, Sources};
 use crate::intake::{Intake, stages};
 use crate::letters::asks::Asks;
+use crate::letters::reconcile::Orphans;
 use crate::letters::render::OpenError;
 use crate::letters::stages::Letters;
 use crate::letters::{self, Renderer};
@@ -258,6 +259,7 @@ impl App {
             calendar: intake.calendar.clone(),
             objects: objects.clone(),
             renderer: open_renderer(settings.config_dir.as_deref())?,
+            orphans: Orphans::default(),
         };
         let correspondence = Correspondence {
             db: db.clone(),

@@ -73,6 +73,7 @@ mod tests {
             ("[\"appeal\"]", "[\"appeals\"]", "appeals"),
             ("online_years = 2 ", "online_years = 0 ", "[delivery.inbox] online_years"),
             ("act_within_business_days = 1", "act_within_business_days = 0", "[letters.refused]"),
+            ("compared_per_look = 200", "compared_per_look = 0", "[letters.reconcile]"),
             ("[delivery.route]\n", "[delivery.route]\nsurprise = 1\n", "surprise"),
         ] {
             assert!(own(from, to).is_err_and(|error| error.contains(told)), "{told}");

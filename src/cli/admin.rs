@@ -251,6 +251,7 @@ async fn count_ledger(environment: &Environment, common: &Common) -> Result<(), 
             "receipts {}, accepted rows {}, acceptances posted {}",
             counted.receipts, counted.accepted_rows, counted.accepted_postings
         );
+        output::ledger_of_letters(&counted);
         for (place, (missing, unknown)) in &places {
             println!("{place}: {missing} rows without object, {unknown} objects without row");
         }

@@ -131,6 +131,11 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "could not reconcile"),
         }
+        match app.letters.reconcile(&app.settings.node).await {
+            Ok(kept) if kept != Default::default() => tracing::info!(?kept, "looked after letters"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not look after letters"),
+        }
         match app.correspondence.reconcile(&app.settings.node).await {
             Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended the Messaging Center"),
             Ok(_) => {}

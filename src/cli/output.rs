@@ -3,6 +3,7 @@
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
+use crate::db::ledger::Ledger;
 use crate::outside::scanner::EngineVersion;
 
 /// Said wherever a verdict is shown that only test signatures stand behind.
@@ -43,6 +44,21 @@ pub(super) fn tell_scanner(version: &EngineVersion) {
     eprintln!("scanner: {}, signatures {}", version.engine, version.signatures);
     if version.test_signatures_only {
         eprintln!("{TEST_SIGNATURES_ONLY}: no real virus would be found; install the official signatures (freshclam)");
+    }
+}
+
+/// Prints what became of letters and of their deliveries.
+pub(super) fn ledger_of_letters(ledger: &Ledger) {
+    let letters = &ledger.letters;
+    println!(
+        "letters asked for {}: in flight {}, routed {}, stopped {}, refused {}; without a reason {}",
+        letters.asked, letters.in_flight, letters.routed, letters.stopped, letters.refused, letters.unexplained
+    );
+    for of in &ledger.deliveries {
+        println!(
+            "deliveries by {} {}: waiting {}, delivered {}, stopped {}; without a reason {}",
+            of.channel, of.created, of.waiting, of.delivered, of.stopped, of.unexplained
+        );
     }
 }
 

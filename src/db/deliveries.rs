@@ -67,8 +67,9 @@ pub async fn make(
     if made.rows_affected() == 0 {
         return Ok(());
     }
-    ledger::receipt(conn, stamp, ledger::Kind::Delivery, &id, &letter.brand).await?;
-    ledger::post(conn, stamp, ledger::Kind::Delivery, &id, None, state.as_str()).await?;
+    let kind = ledger::Kind::delivery(channel);
+    ledger::receipt(conn, stamp, kind, &id, &letter.brand).await?;
+    ledger::post(conn, stamp, kind, &id, None, state.as_str()).await?;
     let tin_uid = match &letter.tin {
         Some(tin) => reference::tin_uid(conn, tin).await?,
         None => None,
@@ -145,7 +146,8 @@ pub async fn transition(
     .await?;
     exactly_one(&done, "delivery")?;
     let id = delivery.id.as_str();
-    ledger::post(conn, stamp, ledger::Kind::Delivery, id, Some(delivery.state.as_str()), to.as_str()).await?;
+    let kind = ledger::Kind::delivery(delivery.channel);
+    ledger::post(conn, stamp, kind, id, Some(delivery.state.as_str()), to.as_str()).await?;
     let tin_uid = match &delivery.tin {
         Some(tin) => reference::tin_uid(conn, tin).await?,
         None => None,

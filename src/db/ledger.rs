@@ -11,7 +11,7 @@ use super::{Conn, DbError, Stamp, number, opt_text, text};
 use crate::codes;
 use crate::model::document::DocumentState;
 use crate::model::ids::Brand;
-use crate::model::letter::{DeliveryState, LetterState};
+use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState};
 use crate::model::submission::SubmissionState;
 
 codes! {
@@ -23,8 +23,23 @@ codes! {
         Submission = "submission",
         /// Letters.
         Letter = "letter",
-        /// Deliveries of letters.
-        Delivery = "delivery",
+        /// Deliveries of letters to the Messaging Center.
+        Inbox = "delivery_inbox",
+        /// Deliveries of letters on paper.
+        Paper = "delivery_paper",
+        /// Deliveries of letters by fax.
+        Fax = "delivery_fax",
+    }
+}
+
+impl Kind {
+    /// Deliveries are counted per channel: one that went over to another channel behind the program's back shows.
+    pub const fn delivery(channel: DeliveryChannel) -> Self {
+        match channel {
+            DeliveryChannel::Inbox => Self::Inbox,
+            DeliveryChannel::Paper => Self::Paper,
+            DeliveryChannel::Fax => Self::Fax,
+        }
     }
 }
 
@@ -86,6 +101,40 @@ pub struct Line {
     pub posted: i64,
 }
 
+/// Letters: what was asked for is in flight or came to one of three ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LetterCount {
+    /// Receipts written when a letter was asked for.
+    pub asked: i64,
+    /// Rows on their way: asked, composed, rendered.
+    pub in_flight: i64,
+    /// Rows whose ways are decided.
+    pub routed: i64,
+    /// Rows that a hold, a person or a newer letter stopped.
+    pub stopped: i64,
+    /// Rows that can't be produced.
+    pub refused: i64,
+    /// Of the stopped and the refused, those that say no reason.
+    pub unexplained: i64,
+}
+
+/// Deliveries of a channel: what was created waits or came to one of two ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeliveryCount {
+    /// The channel.
+    pub channel: DeliveryChannel,
+    /// Receipts written when a delivery was decided.
+    pub created: i64,
+    /// Rows that wait for their channel.
+    pub waiting: i64,
+    /// Rows that arrived.
+    pub delivered: i64,
+    /// Rows that were stopped.
+    pub stopped: i64,
+    /// Of those, the ones that say no reason.
+    pub unexplained: i64,
+}
+
 /// The ledger's figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ledger {
@@ -101,6 +150,10 @@ pub struct Ledger {
     pub waiting_rows: i64,
     /// Tasks that tell of them.
     pub tasks: i64,
+    /// What became of the letters that were asked for.
+    pub letters: LetterCount,
+    /// What became of their deliveries, per channel.
+    pub deliveries: Vec<DeliveryCount>,
     /// Sum of all deviations; anything but 0 is an alarm.
     pub difference: i64,
 }
@@ -115,10 +168,15 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
         "SELECT 'row' AS what, 'document' AS kind, state AS state, COUNT(*) AS n FROM document GROUP BY state
          UNION ALL SELECT 'row', 'submission', state, COUNT(*) FROM submission GROUP BY state
          UNION ALL SELECT 'row', 'letter', state, COUNT(*) FROM letter GROUP BY state
-         UNION ALL SELECT 'row', 'delivery', state, COUNT(*) FROM delivery GROUP BY state
+         UNION ALL SELECT 'row', 'delivery_' || channel, state, COUNT(*) FROM delivery GROUP BY channel, state
          UNION ALL SELECT 'in', kind, to_state, COUNT(*) FROM posting GROUP BY kind, to_state
          UNION ALL SELECT 'out', kind, from_state, COUNT(*) FROM posting WHERE from_state IS NOT NULL GROUP BY kind, from_state
          UNION ALL SELECT 'receipts', kind, NULL, COUNT(*) FROM receipt GROUP BY kind
+         UNION ALL SELECT 'born', kind, NULL, COUNT(*) FROM posting WHERE from_state IS NULL GROUP BY kind
+         UNION ALL SELECT 'unexplained', 'letter', NULL, COUNT(*) FROM letter
+                   WHERE state IN ('refused', 'stopped') AND COALESCE(reason_code, '') = ''
+         UNION ALL SELECT 'unexplained', 'delivery_' || channel, NULL, COUNT(*) FROM delivery
+                   WHERE state = 'stopped' AND COALESCE(reason, '') = '' GROUP BY channel
          UNION ALL SELECT 'accepted', 'document', NULL, COUNT(*) FROM document WHERE accepted_at IS NOT NULL
          UNION ALL SELECT 'waiting', 'document', NULL, COUNT(*) FROM document
                    WHERE state IN ('needs_review', 'unmatched', 'held')
@@ -140,7 +198,9 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     states.extend(DocumentState::ALL.iter().map(|s| (Kind::Document, s.to_string())));
     states.extend(SubmissionState::ALL.iter().map(|s| (Kind::Submission, s.to_string())));
     states.extend(LetterState::ALL.iter().map(|s| (Kind::Letter, s.to_string())));
-    states.extend(DeliveryState::ALL.iter().map(|s| (Kind::Delivery, s.to_string())));
+    for channel in DeliveryChannel::ALL {
+        states.extend(DeliveryState::ALL.iter().map(|s| (Kind::delivery(*channel), s.to_string())));
+    }
     // A state that the program does not know is counted, too: it must not be there.
     for (what, kind, state) in figures.keys() {
         if matches!(what.as_str(), "row" | "in" | "out")
@@ -164,9 +224,60 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     let accepted_postings = figure("acceptance", "document", "");
     let waiting_rows = figure("waiting", "document", "");
     let tasks = figure("tasks", "document", "");
+    let row = |kind: Kind, state: &str| figure("row", kind.as_str(), state);
+    let letters = LetterCount {
+        asked: figure("receipts", Kind::Letter.as_str(), ""),
+        in_flight: LetterState::ALL.iter().filter(|s| !s.is_final()).map(|s| row(Kind::Letter, s.as_str())).sum(),
+        routed: row(Kind::Letter, LetterState::Routed.as_str()),
+        stopped: row(Kind::Letter, LetterState::Stopped.as_str()),
+        refused: row(Kind::Letter, LetterState::Refused.as_str()),
+        unexplained: figure("unexplained", Kind::Letter.as_str(), ""),
+    };
+    let of_channel = |channel: DeliveryChannel| {
+        let kind = Kind::delivery(channel);
+        DeliveryCount {
+            channel,
+            created: figure("receipts", kind.as_str(), ""),
+            waiting: row(kind, DeliveryState::Waiting.as_str()),
+            delivered: row(kind, DeliveryState::Delivered.as_str()),
+            stopped: row(kind, DeliveryState::Stopped.as_str()),
+            unexplained: figure("unexplained", kind.as_str(), ""),
+        }
+    };
+    let deliveries: Vec<DeliveryCount> = DeliveryChannel::ALL.iter().copied().map(of_channel).collect();
+    let born = |kind: Kind| figure("born", kind.as_str(), "");
+    let of_letters = letters.deviation(born(Kind::Letter))
+        + deliveries.iter().map(|count| count.deviation(born(Kind::delivery(count.channel)))).sum::<i64>();
     let difference = lines.iter().map(|line| (line.rows - line.posted).abs()).sum::<i64>()
         + (receipts - accepted_rows).abs()
         + (receipts - accepted_postings).abs()
-        + (waiting_rows - tasks).abs();
-    Ok(Ledger { lines, receipts, accepted_rows, accepted_postings, waiting_rows, tasks, difference })
+        + (waiting_rows - tasks).abs()
+        + of_letters;
+    Ok(Ledger {
+        lines,
+        receipts,
+        accepted_rows,
+        accepted_postings,
+        waiting_rows,
+        tasks,
+        letters,
+        deliveries,
+        difference,
+    })
+}
+
+impl LetterCount {
+    /// How far receipts, rows and the postings of their births are apart, and what has no reason.
+    const fn deviation(&self, born: i64) -> i64 {
+        let rows = self.in_flight + self.routed + self.stopped + self.refused;
+        (self.asked - rows).abs() + (self.asked - born).abs() + self.unexplained
+    }
+}
+
+impl DeliveryCount {
+    /// As [`LetterCount::deviation`].
+    const fn deviation(&self, born: i64) -> i64 {
+        let rows = self.waiting + self.delivered + self.stopped;
+        (self.created - rows).abs() + (self.created - born).abs() + self.unexplained
+    }
 }

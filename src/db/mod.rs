@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod letter_upkeep;
 pub mod letters;
 pub mod messages;
 pub mod reference;

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::db::{Conn, Db, DbError, Stamp, events};
+use crate::engine::stage::stop_at;
 use crate::model::event::{Event, EventType};
 
 /// Something that reacts to events in the one order they have.
@@ -39,11 +40,15 @@ pub async fn read_some(db: &Db, stamp: Stamp<'_>, reader: &dyn Reader) -> Result
     };
     // An event of a newer version's type is nothing this reader could want.
     let wanted = page.iter().find(|(event, _)| event.kind.parse().is_ok_and(|kind| reader.wants(kind)));
+    if wanted.is_some() {
+        stop_at(reader.name(), "loaded").await;
+    }
     let mut tx = db.begin().await?;
     let to = match wanted {
         None => last,
         Some((event, _)) => {
             reader.react(&mut tx, Stamp { ctx: stamp.ctx, actor: reader.name() }, event).await?;
+            stop_at(reader.name(), "written").await;
             event.position.unwrap_or(last)
         }
     };
@@ -53,5 +58,8 @@ pub async fn read_some(db: &Db, stamp: Stamp<'_>, reader: &dyn Reader) -> Result
         moved => moved?,
     }
     tx.commit().await?;
+    if wanted.is_some() {
+        stop_at(reader.name(), "committed").await;
+    }
     Ok(true)
 }

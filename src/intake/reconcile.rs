@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::db::contents::{self, Content, ContentState};
 use crate::db::documents::{self, Document, Judged};
-use crate::db::{self, Db, DbError, Stamp, idempotency, leases, work};
+use crate::db::{self, Db, DbError, Stamp, idempotency, leases, letter_upkeep, work};
 use crate::engine::stage::StageError;
 use crate::intake::Intake;
 use crate::intake::receive::end_unreceived;
@@ -317,7 +317,7 @@ impl Intake {
     }
 }
 
-/// Compares the rows of content with the objects in the store: what is missing on either side, as
+/// Compares the rows of content and of letters with the objects in the store: what is missing on either side, as
 /// (rows without object, objects without row), per place.
 ///
 /// # Errors
@@ -353,7 +353,35 @@ pub async fn compare_content(db: &Db, objects: &dyn Objects) -> Result<HashMap<&
         let rows = contents::count(&mut conn, state).await?;
         differences.insert(place.as_str(), (rows - present, unknown));
     }
+    differences.insert(Place::Letters.as_str(), compare_letters(db, objects).await?);
     Ok(differences)
+}
+
+/// The same for the PDFs of letters.
+async fn compare_letters(db: &Db, objects: &dyn Objects) -> Result<(i64, i64), StageError> {
+    let (mut present, mut unknown) = (0, 0);
+    let mut after: Option<String> = None;
+    loop {
+        let page = objects
+            .list(Place::Letters, after.as_deref(), PAGE as usize)
+            .await
+            .map_err(|error| StageError::Retry { why: error.to_string() })?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        let mut conn = db.read().await?;
+        for (name, _) in &page {
+            let parts = name.split_once('/');
+            let found =
+                match parts.map(|(brand, rest)| (brand.parse(), rest.rsplit('/').next().unwrap_or_default().parse())) {
+                    Some((Ok(brand), Ok(hash))) => letter_upkeep::has_pdf(&mut conn, &brand, &hash).await?,
+                    _ => false,
+                };
+            present += i64::from(found);
+            unknown += i64::from(!found);
+        }
+    }
+    let mut conn = db.read().await?;
+    Ok((letter_upkeep::pdfs(&mut conn).await? - present, unknown))
 }
 
 /// The scanner's word on bytes that no document refers to any more.

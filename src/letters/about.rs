@@ -56,3 +56,116 @@ fn one<T: PartialEq>(a: Option<T>, b: Option<T>, differ: &'static str) -> Result
         (a, b) => Ok(a.or(b)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::model::case::{CaseKind, CaseStatus, ClaimStatus, ReconsiderationStatus};
+
+    const CLAIM: &str = "CL2638150472";
+    const PRACTICE: &str = "004417203";
+    const MEMBER: &str = "MH40726183";
+
+    fn case(claim: Option<&str>) -> CaseFile {
+        CaseFile {
+            id: "01980000-0000-7000-8000-000000000001".parse().unwrap(),
+            brand: "meridian".parse().unwrap(),
+            kind: CaseKind::Reconsideration,
+            case_number: "RC-7K4M9TX2".parse().unwrap(),
+            status: CaseStatus::Reconsideration(ReconsiderationStatus::Received),
+            claim_number: claim.map(|claim| claim.parse().unwrap()),
+            opened_at: Timestamp::UNIX_EPOCH,
+            closed_at: None,
+            tin: PRACTICE.parse().unwrap(),
+            member_id: MEMBER.parse().unwrap(),
+            deadline_at: None,
+            sensitive: false,
+            version: 0,
+        }
+    }
+
+    fn claim() -> ClaimFacts {
+        ClaimFacts {
+            claim_number: CLAIM.parse().unwrap(),
+            member_id: MEMBER.parse().unwrap(),
+            tin: PRACTICE.parse().unwrap(),
+            npi: None,
+            status: ClaimStatus::Denied,
+            service: (date(2026, 6, 11), date(2026, 6, 11)),
+            processed_on: None,
+        }
+    }
+
+    /// To (a TIN, else a member), the practice, the member and the claim named.
+    type Said = (&'static str, Option<&'static str>, Option<&'static str>, Option<&'static str>);
+
+    fn named((to, tin, member_id, claim_number): Said) -> Named {
+        Named {
+            addressee: to.parse().map_or_else(|_| Addressee::Member(to.parse().unwrap()), Addressee::Tin),
+            tin: tin.map(|tin| tin.parse().unwrap()),
+            member_id: member_id.map(|member| member.parse().unwrap()),
+            claim_number: claim_number.map(|claim| claim.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn what_is_named_must_be_what_case_and_claim_say_and_what_is_not_named_is_theirs() {
+        const OTHER_TIN: &str = "005820914";
+        const OTHER_MEMBER: &str = "MH27390641";
+        const OTHER_CLAIM: &str = "CL2683604951";
+        let (of_claim, bare) = (case(Some(CLAIM)), case(None));
+        let claim = claim();
+        let whole = Ok((Some(PRACTICE), Some(MEMBER), Some(CLAIM)));
+        type Told = Result<(Option<&'static str>, Option<&'static str>, Option<&'static str>), &'static str>;
+        let table: &[(Said, Option<&CaseFile>, Option<&ClaimFacts>, Told)] = &[
+            ((PRACTICE, None, None, None), None, None, Ok((Some(PRACTICE), None, None))),
+            ((MEMBER, None, None, None), None, None, Ok((None, Some(MEMBER), None))),
+            ((PRACTICE, None, None, Some(CLAIM)), None, Some(&claim), whole),
+            ((MEMBER, None, None, Some(CLAIM)), None, Some(&claim), whole),
+            ((PRACTICE, None, None, None), Some(&of_claim), Some(&claim), whole),
+            ((MEMBER, None, None, None), Some(&of_claim), Some(&claim), whole),
+            ((PRACTICE, Some(PRACTICE), Some(MEMBER), Some(CLAIM)), Some(&of_claim), Some(&claim), whole),
+            ((PRACTICE, None, None, None), Some(&bare), None, Ok((Some(PRACTICE), Some(MEMBER), None))),
+            ((PRACTICE, None, None, Some(CLAIM)), Some(&bare), Some(&claim), whole),
+            // a claim that is not known says nothing; the letter is refused when it is composed
+            ((PRACTICE, None, None, Some(OTHER_CLAIM)), None, None, Ok((Some(PRACTICE), None, Some(OTHER_CLAIM)))),
+            ((PRACTICE, Some(OTHER_TIN), None, None), None, None, Err("tin is another practice than the addressee")),
+            (
+                (MEMBER, None, Some(OTHER_MEMBER), None),
+                None,
+                None,
+                Err("member_id is another member than the addressee"),
+            ),
+            (
+                (PRACTICE, None, None, Some(OTHER_CLAIM)),
+                Some(&of_claim),
+                Some(&claim),
+                Err("claim_number is not the claim of the case"),
+            ),
+            ((OTHER_TIN, None, None, None), Some(&of_claim), Some(&claim), Err("the case is of another practice")),
+            ((MEMBER, Some(OTHER_TIN), None, None), Some(&bare), None, Err("the case is of another practice")),
+            ((OTHER_TIN, None, None, Some(CLAIM)), None, Some(&claim), Err("the claim is of another practice")),
+            ((MEMBER, Some(OTHER_TIN), None, Some(CLAIM)), None, Some(&claim), Err("the claim is of another practice")),
+            ((OTHER_MEMBER, None, None, None), Some(&of_claim), Some(&claim), Err("the case is about another member")),
+            ((PRACTICE, None, Some(OTHER_MEMBER), None), Some(&bare), None, Err("the case is about another member")),
+            ((OTHER_MEMBER, None, None, Some(CLAIM)), None, Some(&claim), Err("the claim is about another member")),
+            (
+                (PRACTICE, None, Some(OTHER_MEMBER), Some(CLAIM)),
+                None,
+                Some(&claim),
+                Err("the claim is about another member"),
+            ),
+        ];
+        for (said, case, claim, expected) in table {
+            let expected = expected.map(|(tin, member, claim)| About {
+                tin: tin.map(|tin| tin.parse().unwrap()),
+                member_id: member.map(|member| member.parse().unwrap()),
+                claim_number: claim.map(|claim| claim.parse().unwrap()),
+            });
+            assert_eq!(about(named(*said), *case, *claim), expected, "{said:?}");
+        }
+    }
+}

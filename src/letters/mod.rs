@@ -19,6 +19,7 @@ pub mod handouts;
 pub mod head;
 pub mod overflow;
 pub mod plan;
+pub mod reconcile;
 pub mod render;
 pub mod stages;
 mod world;

@@ -19,6 +19,33 @@ pub struct LettersPolicy {
     pub denial: DenialPolicies,
     /// What becomes of letters that can't be produced.
     pub refused: RefusedPolicy,
+    /// When what faults left behind is mended.
+    pub reconcile: ReconcilePolicy,
+}
+
+/// What faults leave behind (`[letters.reconcile]`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReconcilePolicy {
+    /// Age of a letter without work at which it is put to work again.
+    pub stuck_after_s: u64,
+    /// How long a PDF must have been seen without a letter to be swept.
+    pub orphan_after_s: u64,
+    /// Letters and PDFs that are compared in one look.
+    pub compared_per_look: usize,
+}
+
+impl ReconcilePolicy {
+    /// Checks that the figures make sense.
+    ///
+    /// # Errors
+    /// Names the figure.
+    pub fn check(&self) -> Result<(), PlanError> {
+        if !(1..=1_000).contains(&self.compared_per_look) {
+            return Err(PlanError::Unusable("[letters.reconcile] compared_per_look must be 1 to 1000".into()));
+        }
+        Ok(())
+    }
 }
 
 /// Time limits of letters that can't be produced (`[letters.refused]`).
@@ -115,6 +142,7 @@ impl LettersPolicy {
     /// Names the table and the figure.
     pub fn check(&self) -> Result<(), PlanError> {
         self.refused.check()?;
+        self.reconcile.check()?;
         for class in DenialClass::ALL {
             let clinical: &[DenialField] =
                 if *class == DenialClass::MedicalNecessity { &MEDICAL_NECESSITY } else { &[] };

@@ -10,6 +10,7 @@ use crate::db::letters::{self, Change, Letter, Made};
 use crate::db::{Conn, Db, DbError, Stamp, work};
 use crate::engine::stage::{Attempt, Chain, Handover, Outcome, Stage, StageError, Subject};
 use crate::letters::compose;
+use crate::letters::reconcile::Orphans;
 use crate::letters::{LetterData, LettersPolicy, Renderer};
 use crate::model::calendar::Calendar;
 use crate::model::ids::Sha256;
@@ -21,8 +22,11 @@ use crate::outside::objects::{ObjectKey, Objects};
 
 /// The stage that a letter begins with.
 pub const COMPOSE: &str = "compose";
-/// The stage that follows in the journey of deliveries.
-const ROUTE: &str = "route";
+/// The stage that makes its PDF.
+pub const RENDER: &str = "render";
+/// The stages that follow in the journey of deliveries.
+pub(super) const ROUTE: &str = "route";
+pub(super) const DELIVER: &str = "deliver";
 
 /// What this journey works with. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +43,8 @@ pub struct Letters {
     pub objects: Arc<dyn Objects>,
     /// Templates, brands and fonts.
     pub renderer: Arc<Renderer>,
+    /// PDFs that no letter was seen to have.
+    pub orphans: Orphans,
 }
 
 /// The chain of this journey.
@@ -137,7 +143,7 @@ pub struct Render(Letters);
 
 #[async_trait]
 impl Stage for Render {
-    const NAME: &'static str = "render";
+    const NAME: &'static str = RENDER;
     type In = Composed;
     type Product = Made;
     type Out = Composed;

@@ -28,6 +28,15 @@ fn assert_report(done: &Ran, report: &Value, receipts_at_least: i64) {
     assert_eq!(report["surprises"], serde_json::json!([]));
     assert_eq!(report["ledger"]["difference"], 0);
     assert!(report["ledger"]["receipts"].as_i64().unwrap() >= receipts_at_least);
+    let figure = |of: &Value, name: &str| of[name].as_i64().unwrap();
+    let of = &report["ledger"]["letters"];
+    assert!(figure(of, "asked") > 14 && figure(of, "refused") > 0, "{of}");
+    let ended: i64 = ["in_flight", "routed", "stopped", "refused"].iter().map(|name| figure(of, name)).sum();
+    assert_eq!(figure(of, "asked"), ended, "{of}");
+    for of in report["ledger"]["deliveries"].as_array().unwrap() {
+        let ended: i64 = ["waiting", "delivered", "stopped"].iter().map(|name| figure(of, name)).sum();
+        assert_eq!(figure(of, "created"), ended, "{of}");
+    }
     assert_eq!(report["scanner"]["test_signatures_only"], true);
     assert!(report["scanner"]["engine"].as_str().unwrap().contains("ClamAV"));
     assert!((done.out.clone() + &done.err).contains("TEST SIGNATURES ONLY"));

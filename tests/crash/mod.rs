@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod letters;
 mod memory;
 mod places;
 mod receive;

@@ -23,6 +23,19 @@ async fn undisturbed() -> &'static BTreeSet<String> {
             assert_eq!(outcome.iter().filter(|line| line.contains(": matched ")).count(), 4, "{outcome:#?}");
             assert!(outcome.iter().any(|line| line.contains("quarantined")), "{outcome:#?}");
             assert_eq!(outcome.iter().filter(|line| line.starts_with("content ")).count(), 5, "{outcome:#?}");
+            let of_letters: Vec<_> = outcome.iter().filter(|line| line.starts_with("letter ")).collect();
+            assert_eq!(of_letters.len(), 3, "{of_letters:#?}");
+            assert_eq!(
+                of_letters.iter().filter(|line| line.contains("request_failed_virus")).count(),
+                1,
+                "{of_letters:#?}"
+            );
+            // one of both practices is registered
+            assert_eq!(
+                of_letters.iter().filter(|line| line.contains("messages 1, receipts 1;")).count(),
+                1,
+                "{of_letters:#?}"
+            );
             outcome
         })
         .await
@@ -77,3 +90,31 @@ macro_rules! stages {
 }
 
 stages!(sniff, scan, store, r#match, settle);
+
+/// Between the event that opens a case and its letter, and, as the third event that asks for one, between the failure for
+/// a virus and its letter.
+fn killed_in_reader(on: On) {
+    block_on(async {
+        undisturbed().await;
+        let places = [
+            "letters-loaded",
+            "letters-written",
+            "letters-committed",
+            "letters-loaded=2*off->return",
+            "letters-written=2*off->return",
+        ];
+        futures::future::join_all(places.iter().map(|place| killed_at(on, place))).await;
+    });
+}
+
+mod cor_01_a_case_asks_for_its_letter_once {
+    use super::*;
+    #[test]
+    fn sqlite() {
+        killed_in_reader(On::Sqlite);
+    }
+    #[test]
+    fn postgres() {
+        killed_in_reader(On::Postgres);
+    }
+}

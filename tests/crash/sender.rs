@@ -71,7 +71,8 @@ pub(crate) async fn send(client: &Client, url: &str, parcel: &Parcel) {
     .await;
 }
 
-async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+/// Asks again and again, until there is a good answer.
+pub(crate) async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask().await {

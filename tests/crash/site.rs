@@ -12,6 +12,7 @@ use lettercase::db::{Db, Stamp, ledger};
 use lettercase::intake::load::{Form, load};
 use lettercase::intake::reconcile::compare_content;
 use lettercase::model::access::{Grants, Mode, Scope, TinSet};
+use lettercase::model::letter::LetterType;
 use lettercase::model::reference::ReferenceKind;
 use lettercase::outside::context::Context;
 use lettercase::outside::objects::{self, Place};
@@ -59,6 +60,7 @@ impl Site {
         let config = dir.path().join("config");
         std::fs::create_dir_all(&config).unwrap();
         std::fs::write(config.join("intake.toml"), plan).unwrap();
+        std::fs::write(config.join("correspondence.toml"), correspondence()).unwrap();
         let key = dir.path().join("audit.key");
         std::fs::write(&key, "17".repeat(32)).unwrap();
         let database = match on {
@@ -139,12 +141,14 @@ impl Site {
         command
     }
 
-    /// Starts `serve` and waits until it listens. `stop_at` is a fail point at which it will stand still.
+    /// Starts `serve` and waits until it listens. `stop_at` is a fail point at which it will stand still,
+    /// with an action of its own where not the first time is meant.
     pub(crate) async fn serve(&self, stop_at: Option<&str>) -> Server {
         let log = self.dir.path().join(format!("log-{}", rand::random::<u32>()));
         let mut command = self.command();
         if let Some(place) = stop_at {
-            command.env("FAILPOINTS", format!("{place}=return"));
+            let action = if place.contains('=') { "" } else { "=return" };
+            command.env("FAILPOINTS", format!("{place}{action}"));
         }
         command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)]);
         command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
@@ -176,7 +180,8 @@ impl Site {
                     "SELECT CAST((SELECT COUNT(*) FROM work WHERE state <> 'dead') AS BIGINT) AS work,
                             CAST((SELECT COUNT(*) FROM event WHERE position IS NULL) AS BIGINT) AS unsealed,
                             CAST((SELECT COALESCE(MAX(position), 0) FROM event)
-                               - (SELECT COALESCE(MAX(position), 0) FROM event_reader) AS BIGINT) AS unread,
+                               - (SELECT CASE WHEN COUNT(*) < 3 THEN 0 ELSE MIN(position) END FROM event_reader)
+                               AS BIGINT) AS unread,
                             CAST((SELECT COUNT(*) FROM submission WHERE state = 'submitted') AS BIGINT) AS waiting",
                 )
                 .fetch_one(&mut *conn)
@@ -289,10 +294,79 @@ impl Site {
             for row in sqlx::query("SELECT sha256, state FROM content").fetch_all(&mut *conn).await.unwrap() {
                 told.insert(format!("content {} {}", row.get::<String, _>("sha256"), row.get::<String, _>("state")));
             }
+            let messages =
+                "SELECT type, COALESCE(claim_number, '-') AS claim, COALESCE(status, '-') AS status FROM message";
+            for row in sqlx::query(messages).fetch_all(&mut *conn).await.unwrap() {
+                let [what, claim, status] = ["type", "claim", "status"].map(|column| row.get::<String, _>(column));
+                let line = format!("message {what} of claim {claim}: {status}");
+                assert!(told.insert(line.clone()), "twice: {line}");
+            }
+        }
+        db.close().await;
+        for letter in self.letters().await {
+            let line = format!("letter {} of claim {}: {}", letter.letter_type, letter.claim, letter.line);
+            assert!(told.insert(line.clone()), "twice: {line}");
+        }
+        told
+    }
+
+    /// What became of each letter.
+    pub(crate) async fn letters(&self) -> Vec<LetterTold> {
+        let db = self.db().await;
+        let mut told = Vec::new();
+        {
+            let mut conn = db.read().await.unwrap();
+            let letters = sqlx::query(
+                "SELECT id, event_id, type, state, COALESCE(reason_code, '-') AS reason, COALESCE(claim_number, '-') AS claim,
+                        COALESCE(data, '') AS data, COALESCE(letter_date, '') AS letter_date, COALESCE(sha256, '') AS sha256,
+                        CAST((SELECT COUNT(*) FROM message m WHERE m.letter_id = letter.id) AS BIGINT) AS messages,
+                        CAST((SELECT COUNT(*) FROM receipt r WHERE r.subject = letter.id) AS BIGINT) AS receipts
+                 FROM letter",
+            );
+            for row in letters.fetch_all(&mut *conn).await.unwrap() {
+                let text = |column: &str| row.get::<String, _>(column);
+                let number = |column: &str| row.get::<i64, _>(column);
+                let mut ways = Vec::new();
+                let deliveries =
+                    "SELECT id, channel, state, reasons FROM delivery WHERE letter_id = $1 ORDER BY channel";
+                for way in sqlx::query(deliveries).bind(text("id")).fetch_all(&mut *conn).await.unwrap() {
+                    let [id, channel, state, reasons] =
+                        ["id", "channel", "state", "reasons"].map(|column| way.get::<String, _>(column));
+                    ways.push(format!("{channel} {state} {reasons} ({})", steps(&mut conn, &id).await));
+                }
+                told.push(LetterTold {
+                    line: format!(
+                        "{} {}; ways {}; messages {}, receipts {}; {}",
+                        text("state"),
+                        text("reason"),
+                        ways.join(", "),
+                        number("messages"),
+                        number("receipts"),
+                        steps(&mut conn, &text("id")).await
+                    ),
+                    event_id: text("event_id"),
+                    letter_type: text("type"),
+                    claim: text("claim"),
+                    date: text("letter_date"),
+                    data: text("data"),
+                    sha256: text("sha256"),
+                });
+            }
         }
         db.close().await;
         told
     }
+}
+
+/// A letter in the end. In `line` is nothing that differs from run to run.
+pub(crate) struct LetterTold {
+    pub(crate) event_id: String,
+    pub(crate) letter_type: String,
+    pub(crate) claim: String,
+    pub(crate) line: String,
+    pub(crate) date: String,
+    pub(crate) data: String,
+    pub(crate) sha256: String,
 }
 
 /// The postings and events of a subject, in order.
@@ -354,10 +428,30 @@ fn plan(changed: &[(&str, &str)]) -> String {
         ("tries", "12"),
         ("canary_interval_s", "3600"),
     ];
-    let changed: BTreeMap<&str, &str> = quick.iter().chain(changed).copied().collect();
+    let changed: Vec<(&str, &str)> = quick.iter().chain(changed).copied().collect();
+    with(include_str!("../../pipelines/intake.toml"), &changed)
+}
+
+/// The same of letters. They are a page each: of pages of languages other tests see enough.
+fn correspondence() -> String {
+    let types: Vec<&str> = LetterType::ALL.iter().map(|letter_type| letter_type.as_str()).collect();
+    let types = format!("{types:?}");
+    let quick = [
+        ("lease_s", "3"),
+        ("orphan_after_s", "1"),
+        ("backoff_first_ms", "100"),
+        ("tries", "12"),
+        ("no_languages_page", types.as_str()),
+    ];
+    with(include_str!("../../pipelines/correspondence.toml"), &quick)
+}
+
+/// A plan with other figures; where a name comes twice, the last one counts.
+fn with(plan: &str, changed: &[(&str, &str)]) -> String {
+    let changed: BTreeMap<&str, &str> = changed.iter().copied().collect();
     let line = |line: &str| {
         let name = line.split(' ').next().unwrap_or_default();
         changed.get(name).map_or_else(|| line.to_owned(), |value| format!("{name} = {value}"))
     };
-    include_str!("../../pipelines/intake.toml").lines().map(line).collect::<Vec<_>>().join("\n")
+    plan.lines().map(line).collect::<Vec<_>>().join("\n")
 }

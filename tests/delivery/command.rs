@@ -50,6 +50,21 @@ fn cor_16_letters_are_explained_stopped_and_held_at_the_command_line() {
             let refused = run(&site, &args).await;
             assert!(refused.code == 2 && refused.err.contains(told), "{args:?}: {refused:?}");
         }
-        good(&site, &["ledger"]).await;
+        let ledger = good(&site, &["ledger"]).await;
+        for told in
+            ["letters asked for 1: in flight 1,", "deliveries by inbox 0: waiting 0,", "letters: 0 rows without object"]
+        {
+            assert!(ledger.out.contains(told), "{told}: {ledger:?}");
+        }
+        let ledger = good(&site, &["ledger", "--json"]).await.json();
+        assert_eq!((&ledger["ledger"]["letters"]["asked"], &ledger["objects"]["letters"]), (&json!(1), &json!([0, 0])));
+        assert_eq!(ledger["ledger"]["deliveries"][1]["channel"], "paper");
+        let db = site.db().await;
+        let mut tx = db.begin().await.unwrap();
+        sqlx::query("DELETE FROM letter").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await;
+        let lost = run(&site, &["ledger"]).await;
+        assert!(lost.code == 1 && !lost.out.contains("difference 0"), "{lost:?}");
     });
 }

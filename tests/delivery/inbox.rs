@@ -11,14 +11,12 @@ use lettercase::db::messages::lists::{Reader, Wanted, find, list, unread};
 use lettercase::db::messages::{self, Marking, NewMessage};
 use lettercase::delivery::reconcile::Tended;
 use lettercase::model::access::{Mode, Scope, TinSet};
-use lettercase::model::ids::{CaseId, MessageId, Sha256};
+use lettercase::model::ids::{CaseId, MessageId};
 use lettercase::model::letter::LetterCategory;
 use lettercase::model::message::{Folder, MessageType, words};
-use lettercase::outside::objects::ObjectKey;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use sha2::Digest as _;
 
 use super::http::{As, all, refused, service, speaking};
 use super::*;
@@ -66,20 +64,14 @@ async fn known(world: &World, tins: impl Iterator<Item = String>) {
 
 /// A letter with a PDF of these bytes, about the sample's claim and case, which are made the registered practice's.
 async fn with_pdf(world: &World, new: New<'_>, bytes: &[u8]) -> LetterId {
-    let id = new.ask(world).await;
-    let hash: String = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let sha256: Sha256 = hash.parse().unwrap();
+    let id = New { pdf: bytes, ..new }.ask(world).await;
     let mut tx = world.db().begin().await.unwrap();
-    sqlx::query("UPDATE letter SET sha256 = $1, size_bytes = $2, claim_number = 'CL2638150472' WHERE id = $3")
-        .bind(sha256.as_str())
-        .bind(bytes.len() as i64)
+    sqlx::query("UPDATE letter SET claim_number = 'CL2638150472' WHERE id = $1")
         .bind(id.as_str())
         .execute(&mut *tx)
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let key = ObjectKey::letter(&world.settings.brand, &sha256);
-    world.app.intake.objects.put_bytes(&key, bytes.to_vec()).await.unwrap();
     world.settle().await;
     id
 }

@@ -6,8 +6,10 @@ mod handouts;
 mod http;
 mod inbox;
 mod paper;
+mod pipeline;
 mod routing;
 mod stopping;
+mod upkeep;
 
 use std::fmt::Write as _;
 
@@ -19,12 +21,14 @@ use lettercase::db::{Db, Stamp, deliveries};
 use lettercase::delivery::{COMPOSE, DELIVER, ROUTE, Rendered, Route};
 use lettercase::engine::stage::{Outcome, Stage, Subject};
 use lettercase::model::access::{Entitlement, TinRights};
-use lettercase::model::ids::{Brand, LetterId, Tin};
+use lettercase::model::ids::{Brand, LetterId, Sha256, Tin};
 use lettercase::model::letter::{Circumstance, LetterState, LetterType};
 use lettercase::model::people::{Login, Person};
 use lettercase::model::phi::Phi;
 use lettercase::model::reference::ReferenceKind;
 use lettercase::outside::context::Context;
+use lettercase::outside::objects::ObjectKey;
+use sha2::Digest;
 
 use crate::support::World;
 
@@ -80,6 +84,10 @@ pub(crate) async fn grant(world: &World, user: &User, of: &str, rights: &[Entitl
     world.app.access.put_entitlement(MACHINE, &user.id, &tin(of), rights, Expected::Any).await.unwrap();
 }
 
+pub(crate) fn hash(bytes: &[u8]) -> Sha256 {
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().unwrap()
+}
+
 /// A letter as it comes out of rendering.
 pub(crate) struct New<'a> {
     pub(crate) letter_type: LetterType,
@@ -91,6 +99,8 @@ pub(crate) struct New<'a> {
     pub(crate) supersedes: Option<&'a LetterId>,
     /// How far it has come.
     pub(crate) state: LetterState,
+    /// What is stored as its PDF.
+    pub(crate) pdf: &'a [u8],
 }
 
 impl Default for New<'_> {
@@ -103,6 +113,7 @@ impl Default for New<'_> {
             date: jiff::civil::date(2026, 11, 20),
             supersedes: None,
             state: LetterState::Rendered,
+            pdf: b"a letter",
         }
     }
 }
@@ -110,6 +121,10 @@ impl Default for New<'_> {
 impl New<'_> {
     /// Makes it.
     pub(crate) async fn ask(&self, world: &World) -> LetterId {
+        if self.state == LetterState::Rendered {
+            let key = ObjectKey::letter(&world.settings.brand, &hash(self.pdf));
+            world.app.intake.objects.put_bytes(&key, self.pdf.to_vec()).await.unwrap();
+        }
         self.ask_in(world.db(), &world.app.intake.ctx).await
     }
 
@@ -144,8 +159,8 @@ impl New<'_> {
         let mut letter = letters::ask(&mut tx, stamp, &new, first).await.unwrap().unwrap();
         let composed = Change { composed: Some((Phi("{}".to_owned()), self.date)), ..Change::default() };
         let made = Made {
-            sha256: "0".repeat(64).parse().unwrap(),
-            size_bytes: 1,
+            sha256: hash(self.pdf),
+            size_bytes: self.pdf.len() as u64,
             pages: 1,
             template_version: "1".into(),
             brand_version: "1".into(),

@@ -2,9 +2,11 @@
 
 use lettercase::db::ledger::{self, Kind};
 use lettercase::model::case::CaseKind;
+use lettercase::model::letter::{DeliveryChannel, LetterState};
 use lettercase::model::submission::{Said, SubmissionState};
 
 use super::toy::{keep, restore, sql};
+use crate::delivery::{New, REGISTERED, UNREAD, practices};
 use crate::on_both;
 use crate::support::World;
 
@@ -85,5 +87,89 @@ on_both! {
         assert_eq!((line.kind, line.rows, line.posted), (Kind::Document, 2, 0));
         assert_eq!(counted.difference, 6, "two where they should not be, two not where they should, two tasks about nothing");
         restore(world, &TABLES).await;
+    }
+}
+
+const LETTER_TABLES: [&str; 4] = ["letter", "delivery", "posting", "receipt"];
+
+/// Two letters in the Messaging Center, one of them on paper, too; one stopped, one refused, one on its way.
+async fn letters(world: &World) {
+    practices(world).await;
+    New { to: REGISTERED, ..New::default() }.routed(world).await;
+    New { to: UNREAD, ..New::default() }.routed(world).await;
+    for state in [LetterState::Composed, LetterState::Refused] {
+        New { state, ..New::default() }.ask(world).await;
+    }
+    let stopped = New::default().ask(world).await;
+    let why = lettercase::model::letter::StopReason::Duplicate;
+    lettercase::delivery::stop::stop(world.db(), world.stamp(), &stopped, None, why).await.unwrap();
+    // what is on its way stays there
+    sql(world, "DELETE FROM work").await;
+}
+
+on_both! {
+    async fn ops_letters_and_deliveries_are_counted_from_what_was_asked_for_to_where_they_are(world: &World) {
+        letters(world).await;
+        let counted = { let mut conn = world.db().read().await.unwrap(); ledger::count(&mut conn).await.unwrap() };
+        let all = &counted.letters;
+        assert_eq!((all.asked, all.in_flight, all.routed, all.stopped, all.refused, all.unexplained), (5, 1, 2, 1, 1, 0));
+        let per_channel: Vec<_> =
+            counted.deliveries.iter().map(|of| (of.channel, of.created, of.waiting, of.delivered, of.stopped)).collect();
+        assert_eq!(per_channel, [
+            (DeliveryChannel::Inbox, 2, 0, 2, 0),
+            (DeliveryChannel::Paper, 1, 1, 0, 0),
+            (DeliveryChannel::Fax, 0, 0, 0, 0),
+        ]);
+        assert_eq!(counted.difference, 0);
+    }
+}
+
+on_both! {
+    async fn letters_and_deliveries_changed_behind_the_programs_back_make_the_ledger_differ(world: &World) {
+        letters(world).await;
+        assert_eq!(difference(world).await, 0);
+        keep(world, &LETTER_TABLES).await;
+        let columns = "brand, type, category, state, asker, addressee, tin, details, circumstances, created_at, version";
+        let one_letter = "(SELECT MIN(id) FROM letter)";
+        let one_way = "(SELECT MIN(id) FROM delivery)";
+        let cases = [
+            vec![format!("DELETE FROM letter WHERE id = {one_letter}")],
+            vec!["DELETE FROM letter".to_owned()],
+            vec![format!("UPDATE letter SET state = 'asked' WHERE id = {one_letter}")],
+            vec![format!("UPDATE letter SET state = 'lost' WHERE id = {one_letter}")],
+            vec!["UPDATE letter SET reason_code = NULL WHERE state = 'refused'".to_owned()],
+            vec!["UPDATE letter SET reason_code = '' WHERE state = 'stopped'".to_owned()],
+            vec![format!("INSERT INTO letter (id, number, event_id, {columns})
+                          SELECT 'forged', 'forged', 'forged', {columns} FROM letter WHERE id = {one_letter}")],
+            vec![
+                format!("DELETE FROM posting WHERE subject = {one_letter}"),
+                format!("DELETE FROM letter WHERE id = {one_letter}"),
+            ],
+            vec![format!("DELETE FROM receipt WHERE subject = {one_letter}")],
+            vec!["DELETE FROM posting WHERE kind = 'letter'".to_owned()],
+            vec![format!("DELETE FROM delivery WHERE id = {one_way}")],
+            vec!["DELETE FROM delivery".to_owned()],
+            vec![format!("UPDATE delivery SET state = 'waiting' WHERE id = {one_way}")],
+            vec![format!("UPDATE delivery SET state = 'lost' WHERE id = {one_way}")],
+            vec![format!("UPDATE delivery SET channel = 'fax' WHERE id = {one_way}")],
+            vec![format!("UPDATE delivery SET channel = 'pigeon' WHERE id = {one_way}")],
+            vec![
+                "UPDATE delivery SET state = 'stopped' WHERE channel = 'paper'".to_owned(),
+                "UPDATE posting SET to_state = 'stopped' WHERE kind = 'delivery_paper'".to_owned(),
+            ],
+            vec![
+                format!("DELETE FROM posting WHERE subject = {one_way}"),
+                format!("DELETE FROM delivery WHERE id = {one_way}"),
+            ],
+            vec![format!("DELETE FROM receipt WHERE subject = {one_way}")],
+        ];
+        for statements in cases {
+            for statement in &statements {
+                assert_ne!(sql(world, statement).await, 0, "{statement}");
+            }
+            assert_ne!(difference(world).await, 0, "{statements:?}");
+            restore(world, &LETTER_TABLES).await;
+            assert_eq!(difference(world).await, 0);
+        }
     }
 }

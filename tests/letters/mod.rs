@@ -17,7 +17,7 @@ use lettercase::letters::render::{Renderer, Sample};
 use lettercase::model::letter::LetterType;
 use serde_json::Value;
 
-static RENDERER: LazyLock<Renderer> = LazyLock::new(|| Renderer::open(None).unwrap());
+pub(crate) static RENDERER: LazyLock<Renderer> = LazyLock::new(|| Renderer::open(None).unwrap());
 static PLAN: LazyLock<LettersPolicy> = LazyLock::new(|| CorrespondencePlan::load(None).unwrap().plan.letters);
 
 /// Every sample of every type.
