@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps deps-demo demo test check fmt clippy unit licenses fuzz clean distclean
+.PHONY: help deps deps-demo bench-deps demo test check fmt clippy unit licenses fuzz clean distclean
 
 step = @printf '\n==> %s\n' "$(1)"
 
@@ -19,6 +19,10 @@ deps: ## get what tests need (packages without services by apt; the rest under .
 deps-demo: ## get what the demo needs
 	$(call step,what the demo needs)
 	@scripts/deps.sh demo
+
+bench-deps: ## get what `lettercase bench letters` compares with
+	$(call step,what the bench needs)
+	@scripts/deps.sh bench
 
 demo: deps-demo ## build, then send the samples in and show what becomes of each (demo-data/report.json)
 	$(call step,building; a first build takes some minutes)

@@ -3,6 +3,7 @@
 #
 #   scripts/deps.sh demo    what `make demo` needs
 #   scripts/deps.sh test    that and what `make test` needs
+#   scripts/deps.sh bench   what `lettercase bench letters` compares with
 #
 # What only builds or reads (a C compiler, CA certificates, Python for the object-store mock, Node.js for
 # the client of resumable uploads, qpdf and poppler for letters) is installed by apt-get.
@@ -14,9 +15,9 @@ umask 022
 
 purpose=${1:-}
 case $purpose in
-    demo | test) ;;
+    demo | test | bench) ;;
     *)
-        echo "usage: scripts/deps.sh demo|test" >&2
+        echo "usage: scripts/deps.sh demo|test|bench" >&2
         exit 2
         ;;
 esac
@@ -57,6 +58,12 @@ have_curl() { command -v curl >/dev/null; }
 have_node() { command -v node >/dev/null && command -v npm >/dev/null; }
 have_qpdf() { command -v qpdf >/dev/null; }
 have_poppler() { command -v pdftotext >/dev/null && command -v pdfinfo >/dev/null && command -v pdffonts >/dev/null; }
+have_pango() {
+    # what WeasyPrint opens by name
+    local known
+    known=$(ldconfig -p) && grep -q 'libpango-1\.0\.so\.0' <<<"$known" && grep -q 'libpangoft2-1\.0\.so\.0' <<<"$known" &&
+        grep -q 'libharfbuzz-subset\.so\.0' <<<"$known"
+}
 have_setpriv() { [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; }
 
 # 1. The toolchain: never installed for you, since where it goes is yours to say.
@@ -89,6 +96,11 @@ if [ "$purpose" = test ]; then
     need have_qpdf "qpdf (reads the letters' PDFs)" qpdf
     need have_poppler "pdftotext, pdfinfo, pdffonts (read the letters' PDFs)" poppler-utils
     need have_setpriv "setpriv (PostgreSQL refuses root)" util-linux
+fi
+
+if [ "$purpose" = bench ]; then
+    need have_venv "Python with venv (WeasyPrint)" python3 python3-venv
+    need have_pango "Pango (sets the text of WeasyPrint)" libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 fi
 
 if [ ${#packages[@]} -gt 0 ] && [ -z "$only_check" ]; then
@@ -124,6 +136,7 @@ have_postgres() { scripts/tools-postgres.sh --check; }
 have_moto() { [ -x .tools/venv/bin/moto_server ]; }
 have_tus() { scripts/tools-tus.sh --check; }
 have_schemathesis() { ls .tools/schemathesis/schemathesis-*.installed >/dev/null 2>&1; }
+have_weasyprint() { ls .tools/weasyprint/weasyprint-*.installed >/dev/null 2>&1; }
 have_numpy() { [ -d "$(echo .tools/venv/lib/python3*/site-packages/numpy)" ]; }
 
 component() { # CHECK WHAT SCRIPT [ARGUMENT...]
@@ -141,7 +154,9 @@ component() { # CHECK WHAT SCRIPT [ARGUMENT...]
         lack "$what"
     fi
 }
-if [ "$purpose" = demo ]; then
+if [ "$purpose" = bench ]; then
+    component have_weasyprint "WeasyPrint" scripts/tools-weasyprint.sh
+elif [ "$purpose" = demo ]; then
     component have_clamav "ClamAV" scripts/tools-clamav.sh
 else
     component have_clamav "ClamAV" scripts/tools-clamav.sh --testfiles

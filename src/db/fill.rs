@@ -3,6 +3,8 @@
 //! is in the order of time, as real rows are; its events have positions but no seals, so the audit log of such a
 //! database can't be verified. A database that holds anything of a real installation is refused.
 
+pub mod messages;
+
 use jiff::Timestamp;
 
 use super::{Db, DbError, number};
@@ -191,7 +193,14 @@ pub async fn fill(db: &Db, now: Timestamp, documents: i64, tell: impl Fn(i64)) -
         from = to;
         tell(from * PER_SUBMISSION);
     }
-    // PostgreSQL does this by itself in time; SQLite's planner goes without, as in an installation
+    settle(db).await
+}
+
+/// What PostgreSQL does by itself in time. SQLite's planner goes without, as in an installation.
+///
+/// # Errors
+/// When the database fails.
+pub async fn settle(db: &Db) -> Result<(), DbError> {
     if db.flavor() == super::Flavor::Postgres {
         let mut conn = db.read().await?;
         sqlx::query("VACUUM ANALYZE").execute(&mut *conn).await?;

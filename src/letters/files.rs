@@ -23,7 +23,7 @@ const FILES: usize = 5_000;
 #[derive(Debug, Error)]
 pub enum FilesError {
     /// The directory, or something in it.
-    #[error("can't read {0}: {1}")]
+    #[error("can't read or write {0}: {1}")]
     File(PathBuf, #[source] std::io::Error),
     /// It is larger than templates are.
     #[error("{0} is too large for templates")]
@@ -75,6 +75,21 @@ impl Files {
         }
         hex::encode(hash.finalize())[..12].to_owned()
     }
+}
+
+/// Lays what is built in out in a directory, as `templates/` is.
+///
+/// # Errors
+/// When it can't be written.
+pub fn unpack(dir: &Path) -> Result<(), FilesError> {
+    for path in BuiltIn::iter() {
+        let Some(file) = BuiltIn::get(&path) else { continue };
+        let to = dir.join(path.as_ref());
+        let written =
+            to.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&to, &file.data));
+        written.map_err(|error| FilesError::File(to, error))?;
+    }
+    Ok(())
 }
 
 fn walk(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Cow<'static, [u8]>>) -> Result<(), FilesError> {

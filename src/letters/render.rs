@@ -103,6 +103,18 @@ pub struct Sample {
     pub document: Value,
 }
 
+/// A letter as the engine reads it.
+pub struct Prepared<'a> {
+    world: LetterWorld<'a>,
+    letter: &'a LetterData,
+}
+
+impl std::fmt::Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Prepared({})", self.letter.letter_type)
+    }
+}
+
 /// All templates, brands and fonts, ready to render from any thread.
 pub struct Renderer {
     shared: Shared,
@@ -234,8 +246,8 @@ impl Renderer {
     /// # Errors
     /// When the template fails, or what it makes is not accessible or not fit for archives.
     pub fn render(&self, letter: &LetterData, brand: &Brand) -> Result<Rendered, RenderError> {
-        let world = self.world(letter, brand)?;
-        let result = self.pdf(&world, letter).map(|(document, warnings, pdf)| Rendered {
+        let prepared = self.prepare(letter, brand)?;
+        let result = self.set(&prepared).map(|(document, warnings, pdf)| Rendered {
             pdf,
             pages: document.pages().len(),
             template_version: self.template_version(letter.letter_type).to_owned(),
@@ -244,9 +256,26 @@ impl Renderer {
             overflows: overflow::find(&document, &self.geometry),
             warnings: warnings.iter().map(|warning| Phi(warning.message.to_string())).collect(),
         });
-        // The engine remembers what it computed, for ever if it is let; it is never of use to another letter.
-        typst::comemo::evict(0);
-        result.map_err(|errors| self.told(&world, letter.letter_type, &errors))
+        forget();
+        result.map_err(|errors| self.told(&prepared, &errors))
+    }
+
+    /// The engine alone, for the bench: how many pages it makes of a letter, and nothing is done with them.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn set_only(&self, prepared: &Prepared<'_>) -> Result<usize, RenderError> {
+        let result = self.set(prepared).map(|(document, _, _)| document.pages().len());
+        forget();
+        result.map_err(|errors| self.told(prepared, &errors))
+    }
+
+    /// All that the engine is to read for a letter.
+    ///
+    /// # Errors
+    /// When the case number does not fit a barcode.
+    pub fn prepare<'a>(&'a self, letter: &'a LetterData, brand: &Brand) -> Result<Prepared<'a>, RenderError> {
+        Ok(Prepared { world: self.world(letter, brand)?, letter })
     }
 
     fn world(&self, letter: &LetterData, brand: &Brand) -> Result<LetterWorld<'_>, RenderError> {
@@ -276,7 +305,7 @@ impl Renderer {
         Ok(LetterWorld { shared: &self.shared, main, own })
     }
 
-    fn pdf(&self, world: &LetterWorld<'_>, letter: &LetterData) -> Result<Set, Vec<SourceDiagnostic>> {
+    fn set(&self, Prepared { world, letter }: &Prepared<'_>) -> Result<Set, Vec<SourceDiagnostic>> {
         let Warned { output, warnings } = typst::compile::<PagedDocument>(world);
         let document = output.map_err(|errors| errors.to_vec())?;
         let date = letter.date;
@@ -295,7 +324,7 @@ impl Renderer {
         Ok((document, warnings.to_vec(), pdf))
     }
 
-    fn told(&self, world: &LetterWorld<'_>, letter_type: LetterType, errors: &[SourceDiagnostic]) -> RenderError {
+    fn told(&self, Prepared { world, letter }: &Prepared<'_>, errors: &[SourceDiagnostic]) -> RenderError {
         let place = errors.iter().find_map(|error| {
             let file = error.span.id()?;
             let source = self.shared.sources.get(&file)?;
@@ -304,11 +333,16 @@ impl Renderer {
         });
         let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
         RenderError::Template {
-            letter_type,
+            letter_type: letter.letter_type,
             place: place.unwrap_or_else(|| "export".into()),
             message: Phi(messages.join("; ")),
         }
     }
+}
+
+/// The engine remembers what it computed, for ever if it is let; it is never of use to another letter.
+fn forget() {
+    typst::comemo::evict(0);
 }
 
 type Set = (PagedDocument, Vec<SourceDiagnostic>, Vec<u8>);

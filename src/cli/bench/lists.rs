@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::inbox::{self, Inbox, Who};
 use crate::cli::CliError;
 use crate::cli::output;
 use crate::db::submissions::Filter as Submissions;
@@ -37,6 +38,12 @@ pub(in crate::cli) struct ListsArgs {
     /// Documents of the larger database.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(FEW..=100_000_000))]
     documents: i64,
+    /// Messages of the larger database.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(FEW..=100_000_000))]
+    messages: i64,
+    /// Only the lists whose names begin so.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    only: String,
     /// Requests of each list.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     requests: u32,
@@ -77,6 +84,8 @@ enum List {
     WorkClaim,
     /// When the next work is due.
     WorkDue,
+    /// Of the Messaging Center.
+    Inbox(Who, Inbox),
 }
 
 /// All of them, by the names they are printed under.
@@ -100,6 +109,8 @@ const LISTS: &[(&str, List)] = &[
 struct Figures {
     few_documents: i64,
     many_documents: i64,
+    few_messages: i64,
+    many_messages: i64,
     requests: u32,
     lists: Vec<Measured>,
     worst_p99_ratio: f64,
@@ -121,6 +132,7 @@ struct Measured {
 struct Side {
     db: Db,
     documents: i64,
+    messages: i64,
     now: Timestamp,
     took: Vec<f64>,
 }
@@ -136,20 +148,22 @@ pub(super) async fn run(args: ListsArgs) -> Result<(), CliError> {
     let now = ctx.now();
     let [few, many] = addresses;
     let mut sides = Vec::new();
-    for (address, documents) in [(few, FEW), (many, args.documents)] {
+    for (address, documents, messages) in [(few, FEW, FEW), (many, args.documents, args.messages)] {
         let db = Db::open(&address).await?;
         db.migrate().await?;
-        let bar = indicatif::ProgressBar::new(documents.unsigned_abs()).with_style(
-            indicatif::ProgressStyle::with_template("filling {human_pos}/{human_len} documents, {elapsed}")
-                .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
-        );
+        let bar = self::bar("documents", documents);
         fill::fill(&db, now, documents, |made| bar.set_position(made.unsigned_abs())).await?;
         bar.finish_and_clear();
-        sides.push(Side { db, documents, now, took: Vec::new() });
+        let bar = self::bar("messages", messages);
+        fill::messages::fill(&db, now, messages, |made| bar.set_position(made.unsigned_abs())).await?;
+        bar.finish_and_clear();
+        fill::settle(&db).await?;
+        sides.push(Side { db, documents, messages, now, took: Vec::new() });
     }
+    let all = LISTS.iter().copied().chain(inbox::LISTS.iter().map(|(name, who, of)| (*name, List::Inbox(*who, *of))));
     let mut lists = Vec::new();
-    for list in LISTS {
-        lists.push(measure(*list, &mut sides, &ctx, args.requests).await?);
+    for list in all.filter(|(name, _)| name.starts_with(&args.only)) {
+        lists.push(measure(list, &mut sides, &ctx, args.requests).await?);
     }
     for side in &sides {
         side.db.close().await;
@@ -158,6 +172,8 @@ pub(super) async fn run(args: ListsArgs) -> Result<(), CliError> {
     let figures = Figures {
         few_documents: FEW,
         many_documents: args.documents,
+        few_messages: FEW,
+        many_messages: args.messages,
         requests: args.requests,
         lists,
         worst_p99_ratio: worst,
@@ -171,10 +187,17 @@ pub(super) async fn run(args: ListsArgs) -> Result<(), CliError> {
     if worst > ALLOWED { Err(CliError::No) } else { Ok(()) }
 }
 
+fn bar(what: &str, all: i64) -> indicatif::ProgressBar {
+    let template = format!("filling {{human_pos}}/{{human_len}} {what}, {{elapsed}}");
+    indicatif::ProgressBar::new(all.unsigned_abs()).with_style(
+        indicatif::ProgressStyle::with_template(&template).unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
+    )
+}
+
 fn print(figures: &Figures) {
     println!(
-        "{} and {} documents, {} requests of each list; microseconds",
-        figures.few_documents, figures.many_documents, figures.requests
+        "{} and {} documents, {} and {} messages, {} requests of each list; microseconds",
+        figures.few_documents, figures.many_documents, figures.few_messages, figures.many_messages, figures.requests
     );
     let rows = figures.lists.iter().map(|list| {
         [
@@ -232,7 +255,7 @@ async fn measure(
 }
 
 /// A random number below `end`.
-fn any(ctx: &Context, end: i64) -> i64 {
+pub(super) fn any(ctx: &Context, end: i64) -> i64 {
     i64::try_from(ctx.random_bits() % end.max(1).unsigned_abs()).unwrap_or_default()
 }
 
@@ -298,6 +321,7 @@ async fn ask(list: List, side: &Side, ctx: &Context) -> Result<Duration, CliErro
             tx.commit().await.map_err(DbError::from)?;
             return if claims.is_empty() { Err(nothing()) } else { Ok(took) };
         }
+        List::Inbox(who, of) => return inbox::ask((who, of), db, (side.messages, now), ctx).await,
         List::WorkDue => usize::from(work::next_due(&mut *db.read().await?, fill::STAGE).await?.is_some()),
     };
     let took = began.elapsed();
@@ -308,6 +332,6 @@ async fn of(db: &Db, filter: Submissions<'_>, before: Option<(i64, &str)>) -> Re
     Ok(submissions::list(&mut *db.read().await?, filter, before, PAGE).await?.len())
 }
 
-fn nothing() -> CliError {
+pub(super) fn nothing() -> CliError {
     CliError::Usage("a list was empty: the databases do not hold what was made".into())
 }

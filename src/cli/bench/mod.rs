@@ -1,5 +1,7 @@
 //! Measurements, each beside a peer in the same run: a ratio holds on another machine, a figure does not.
 
+mod inbox;
+mod letters;
 mod lists;
 
 use std::path::{Path, PathBuf};
@@ -35,8 +37,10 @@ pub(super) enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
-    /// The lists with many documents beside the same lists with 10,000.
+    /// The lists with many documents and messages beside the same lists with 10,000.
     Lists(lists::ListsArgs),
+    /// Letters beside the engine alone, and beside WeasyPrint.
+    Letters(letters::LettersArgs),
 }
 
 #[derive(Serialize)]
@@ -58,6 +62,7 @@ pub(super) async fn run(command: BenchCommand, environment: &Environment) -> Res
     let (files, concurrency, json) = match command {
         BenchCommand::Intake { files, concurrency, json } => (files, concurrency, json),
         BenchCommand::Lists(args) => return lists::run(args).await,
+        BenchCommand::Letters(args) => return tokio::task::block_in_place(|| letters::run(&args, environment)),
     };
     let paths = files_below(&files)?;
     if paths.is_empty() {
