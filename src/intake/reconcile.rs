@@ -357,9 +357,15 @@ pub async fn compare_content(db: &Db, objects: &dyn Objects) -> Result<HashMap<&
     Ok(differences)
 }
 
-/// The same for the PDFs of letters.
+/// The same for the PDFs of letters. Many are made while this counts: a row that came after the beginning is not missed,
+/// and a PDF that had none is looked at again in the end.
 async fn compare_letters(db: &Db, objects: &dyn Objects) -> Result<(i64, i64), StageError> {
+    let rows = {
+        let mut conn = db.read().await?;
+        letter_upkeep::pdfs(&mut conn).await?
+    };
     let (mut present, mut unknown) = (0, 0);
+    let mut without_row = Vec::new();
     let mut after: Option<String> = None;
     loop {
         let page = objects
@@ -370,18 +376,22 @@ async fn compare_letters(db: &Db, objects: &dyn Objects) -> Result<(i64, i64), S
         after = Some(last.clone());
         let mut conn = db.read().await?;
         for (name, _) in &page {
-            let parts = name.split_once('/');
-            let found =
-                match parts.map(|(brand, rest)| (brand.parse(), rest.rsplit('/').next().unwrap_or_default().parse())) {
-                    Some((Ok(brand), Ok(hash))) => letter_upkeep::has_pdf(&mut conn, &brand, &hash).await?,
-                    _ => false,
-                };
-            present += i64::from(found);
-            unknown += i64::from(!found);
+            let Some((brand, rest)) = name.split_once('/') else {
+                unknown += 1;
+                continue;
+            };
+            match (brand.parse(), rest.rsplit('/').next().unwrap_or_default().parse()) {
+                (Ok(brand), Ok(hash)) if letter_upkeep::has_pdf(&mut conn, &brand, &hash).await? => present += 1,
+                (Ok(brand), Ok(hash)) => without_row.push((brand, hash)),
+                _ => unknown += 1,
+            }
         }
     }
     let mut conn = db.read().await?;
-    Ok((letter_upkeep::pdfs(&mut conn).await? - present, unknown))
+    for (brand, hash) in without_row {
+        unknown += i64::from(!letter_upkeep::has_pdf(&mut conn, &brand, &hash).await?);
+    }
+    Ok(((rows - present).max(0), unknown))
 }
 
 /// The scanner's word on bytes that no document refers to any more.

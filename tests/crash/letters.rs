@@ -27,6 +27,9 @@ use super::site::{LetterTold, Site};
 use crate::letters::RENDERER;
 use crate::support::{On, block_on};
 
+/// What the reconciler says of a letter that it puts to work: no crash may lead to that.
+const WOKEN: &str = "a letter had no work";
+
 const PLACES: [&str; 4] = ["loaded", "ran", "written", "committed"];
 
 /// The day of this run: what letters say is the same in all of it.
@@ -147,6 +150,9 @@ fn killed_in(on: On, stage: &str) {
         site.until_done().await;
         let (status, log) = server.terminate().await;
         assert!(status.success(), "{stage}: {status}, {log}");
+        for fault in [WOKEN, "was swept", "is not in the store"] {
+            assert!(!log.contains(fault), "{stage}: {fault}: {log}");
+        }
         site.assert_conserved().await;
         let (found, expected) = (letters_of(&site).await, undisturbed().await);
         assert_eq!(found.len(), expected.len(), "{stage}");
@@ -182,6 +188,26 @@ macro_rules! stages {
 }
 
 stages!(compose, render, route, deliver);
+
+/// What no crash does, a fault may: the node finds the letter.
+#[test]
+fn a_node_puts_letters_without_work_to_work_again() {
+    block_on(async {
+        let site = Site::new(On::Sqlite).await;
+        ask(&site, 0).await;
+        let db = site.db().await;
+        let mut tx = db.begin().await.unwrap();
+        sqlx::query("DELETE FROM work").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await;
+        let mut server = site.serve(None).await;
+        server.until_logged(WOKEN).await;
+        site.until_done().await;
+        server.terminate().await;
+        site.assert_conserved().await;
+        assert_eq!(letters_of(&site).await["event-0"].line, undisturbed().await["event-0"].line);
+    });
+}
 
 const ROUNDS: usize = 6;
 const LETTERS: usize = 20;

@@ -438,6 +438,7 @@ fn correspondence() -> String {
     let types = format!("{types:?}");
     let quick = [
         ("lease_s", "3"),
+        ("stuck_after_s", "1"),
         ("orphan_after_s", "1"),
         ("backoff_first_ms", "100"),
         ("tries", "12"),
