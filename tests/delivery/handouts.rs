@@ -24,7 +24,8 @@ async fn words(server: &Server, path: &str) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), response.bytes().await.unwrap()).unwrap();
     let ran = Command::new("pdftotext").args(["-raw", "-enc", "UTF-8"]).arg(file.path()).arg("-").output();
-    let text = String::from_utf8(ran.unwrap_or_else(|_| panic!("pdftotext is missing: run `make deps`")).stdout).unwrap();
+    let text =
+        String::from_utf8(ran.unwrap_or_else(|_| panic!("pdftotext is missing: run `make deps`")).stdout).unwrap();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
