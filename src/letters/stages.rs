@@ -156,6 +156,11 @@ impl Stage for Render {
         });
         let rendered = rendered.await.map_err(|_| StageError::Retry { why: "the renderer stopped".into() })?;
         let rendered = rendered.map_err(|why| StageError::Fail { why })?;
+        if !rendered.overflows.is_empty() {
+            // a template's fault that a preview would have shown; what is said is on the page all the same
+            tracing::warn!(letter = %input.letter.id, lines = rendered.overflows.len(), "lines of a letter overflow");
+            metrics::counter!("lettercase_letters_overflowing_total").increment(1);
+        }
         let digest: Result<Sha256, _> = hex::encode(Hasher::digest(&rendered.pdf)).parse();
         let sha256 = digest.map_err(|_| StageError::Fail { why: "no hash".into() })?;
         let made = Made {
