@@ -9,6 +9,7 @@ pub mod db;
 pub mod outside;
 
 pub mod engine;
+pub mod fax;
 
 pub mod access;
 pub mod cases;
