@@ -21,6 +21,8 @@ case $purpose in
         exit 2
         ;;
 esac
+for_what="make $purpose"
+[ "$purpose" != bench ] || for_what="lettercase bench letters"
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 export PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
@@ -168,7 +170,7 @@ else
 fi
 
 if [ "$missing" != 0 ]; then
-    say "not ready for make $purpose"
+    say "not ready for $for_what"
     exit 1
 fi
-say "ready for make $purpose"
+say "ready for $for_what"

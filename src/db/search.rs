@@ -6,10 +6,11 @@
 //! the words, and the index meets nobody else's messages; for many practices the newest matches are read one part after
 //! the other, and the caller keeps what the user sees.
 
-use sqlx::{Executor, Row};
+use sqlx::Executor;
+use sqlx::any::AnyRow;
 
-use super::{Conn, DbError, number};
-use crate::model::ids::{MessageId, Tin};
+use super::{Conn, DbError};
+use crate::model::ids::{MessageId, Tin, UserId};
 use crate::model::letter::LetterCategory;
 
 const SQLITE: &[&str] = &[
@@ -94,18 +95,34 @@ pub async fn remove(conn: &mut Conn, id: &MessageId) -> Result<(), DbError> {
     Ok(())
 }
 
+/// The statement that finds: what the caller reads of a message and of the user's marks, and the matches. The matches
+/// come first, in their number: the planner is not to join what is not shown.
+macro_rules! found {
+    ($matches:literal) => {
+        concat!(
+            "SELECT f.number, m.id, m.published_at, m.tin, m.category, m.type, m.mode, m.online_until, m.offline_at,
+                    k.read_at, k.flagged_at, k.archived_at, k.deleted_at FROM (",
+            $matches,
+            ") AS f JOIN message m ON m.id = f.message_id
+             LEFT JOIN message_mark k ON k.user_id = $4 AND k.message_id = m.id ORDER BY f.number DESC"
+        )
+    };
+}
+
 /// Messages that have words beginning with all of these, the ones that came last first, from behind the number
-/// `behind`; with `among`, of these practices and categories only.
+/// `behind`; with `among`, of these practices and categories only. Beside its number a row has what lists are decided
+/// by, with the user's marks.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(
+pub(super) async fn find(
     conn: &mut Conn,
+    user: &UserId,
     words: &[String],
     among: &[(Tin, LetterCategory)],
     behind: i64,
     limit: i64,
-) -> Result<Vec<(i64, MessageId)>, DbError> {
+) -> Result<Vec<AnyRow>, DbError> {
     let sqlite = is_sqlite(conn);
     // words are letters and digits: nothing in them ends a quotation
     let quote = |word: &String, end: &str| if sqlite { format!("\"{word}\"{end}") } else { format!("'{word}'{end}") };
@@ -115,22 +132,31 @@ pub async fn find(
         let words = format!("words : ({})", words.join(" AND "));
         let marks: Vec<String> = marks.map(|mark| quote(&mark, "")).collect();
         let query = if marks.is_empty() { words } else { format!("(mark : ({})) AND ({words})", marks.join(" OR ")) };
-        let statement = "SELECT r.number, r.message_id FROM message_text f JOIN message_row r ON r.number = f.rowid
-             WHERE message_text MATCH $1 AND f.rowid < $2 ORDER BY f.rowid DESC LIMIT $3";
+        let statement = found!(
+            "SELECT r.number, r.message_id FROM message_text f JOIN message_row r ON r.number = f.rowid
+             WHERE message_text MATCH $1 AND f.rowid < $2 ORDER BY f.rowid DESC LIMIT $3"
+        );
         (query, statement)
     } else {
         let words = words.iter().map(|word| quote(word, ":*")).collect::<Vec<_>>().join(" & ");
         let marks: Vec<String> = marks.map(|mark| quote(&format!("#{mark}"), "")).collect();
         let query = if marks.is_empty() { words } else { format!("({}) & {words}", marks.join(" | ")) };
-        let statement = "SELECT number, message_id FROM message_text WHERE words @@ CAST($1 AS tsquery) AND number < $2
-             ORDER BY number DESC LIMIT $3";
+        // PostgreSQL takes words and marks for independent, and would walk back through everybody's messages until it
+        // has met enough of a few practices' ones; the sum keeps it from that order.
+        let statement = if among.is_empty() {
+            found!(
+                "SELECT number, message_id FROM message_text WHERE words @@ CAST($1 AS tsquery) AND number < $2
+                 ORDER BY number DESC LIMIT $3"
+            )
+        } else {
+            found!(
+                "SELECT number, message_id FROM message_text WHERE words @@ CAST($1 AS tsquery) AND number < $2
+                 ORDER BY number + 0 DESC LIMIT $3"
+            )
+        };
         (query, statement)
     };
-    let rows = sqlx::query(statement).bind(query).bind(behind).bind(limit).fetch_all(conn).await?;
-    let read = |row: &sqlx::any::AnyRow| {
-        let id: String = row.try_get("message_id").map_err(|_| DbError::Unreadable { column: "message_id" })?;
-        let id = id.parse().map_err(|_| DbError::Unreadable { column: "message_id" })?;
-        Ok((number(row, "number")?, id))
-    };
-    rows.iter().map(read).collect()
+    // a prepared statement is planned without its words after a while, as if all words were equally common
+    let found = sqlx::query(statement).persistent(sqlite).bind(query).bind(behind).bind(limit).bind(user.as_str());
+    Ok(found.fetch_all(conn).await?)
 }

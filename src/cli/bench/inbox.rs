@@ -59,6 +59,14 @@ pub(super) enum Inbox {
     ByCommonWord,
 }
 
+impl Inbox {
+    /// Whether more messages of the user mean more work, up to a bound: unread ones are counted to 500 of a category, and
+    /// a search looks at as many matches.
+    pub(super) fn goes_by_what_is_there(self) -> bool {
+        matches!(self, Self::Counts | Self::ByClaim | Self::ByName | Self::ByWords | Self::ByCommonWord)
+    }
+}
+
 /// All of them, by the names they are printed under.
 pub(super) const LISTS: &[(&str, Who, Inbox)] = &[
     ("inbox_first_page", Who::User, Inbox::First),

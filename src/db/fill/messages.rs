@@ -57,7 +57,7 @@ pub fn claim(number: i64) -> String {
 
 /// One of the members' last names, as it is looked for.
 pub fn name(number: i64) -> String {
-    format!("surname{}", number % NAMES)
+    format!("surname{:03}", number % NAMES)
 }
 
 /// The columns of the messages of numbers from $1 up to before $2; $3 is when the first one came. High digits of a
@@ -85,17 +85,18 @@ const MESSAGES: &str =
      {made} SELECT id, 'made', 'live', tin, category, type, claim, CASE WHEN type = 'notice' THEN 'In Process' END,
                    published_at, published_at + 63072000000000 FROM typed";
 
-/// Seven of ten are read; of a hundred ten are archived, five flagged and two deleted.
+/// Seven of ten are read; of a hundred twenty are archived, twenty flagged and two deleted: enough that the smaller
+/// database, too, has a page of each.
 const MARKS: &str = "INSERT INTO message_mark (user_id, message_id, published_at, read_at, flagged_at, archived_at, deleted_at)
      {made} SELECT t.user_id, m.id, m.published_at, CASE WHEN done < 70 THEN m.published_at + 1 END,
-                   CASE WHEN done BETWEEN 65 AND 69 THEN m.published_at + 1 END,
-                   CASE WHEN done < 10 THEN m.published_at + 1 END, CASE WHEN done BETWEEN 20 AND 21 THEN m.published_at + 1 END
+                   CASE WHEN done BETWEEN 50 AND 69 THEN m.published_at + 1 END,
+                   CASE WHEN done < 20 THEN m.published_at + 1 END, CASE WHEN done BETWEEN 30 AND 31 THEN m.published_at + 1 END
      FROM typed m JOIN user_tin t ON t.tin = m.tin
      WHERE m.done < 70 AND (t.user_id < '00000008-0000-7000-8000-000000000008' OR t.user_id = '00000008-0000-7000-8000-999999999999')";
 
 /// What is found by: the words of [`crate::db::messages`], with a name of the member.
 const WORDS: &str = "category || ' ' || CASE WHEN type = 'notice' THEN 'notice in process' ELSE 'letter ' || REPLACE(type, '_', ' ') END
-     || ' ' || LOWER(claim) || ' given' || CAST(i / 7 % 10 AS TEXT) || ' surname' || CAST(i % 200 AS TEXT)";
+     || ' ' || LOWER(claim) || ' given' || CAST(i / 7 % 10 AS TEXT) || ' surname' || SUBSTR(CAST(1000 + i % 200 AS TEXT), 2)";
 
 const TEXT_SQLITE: &[&str] = &[
     "INSERT INTO message_row (number, message_id) {made} SELECT i + 1, id FROM typed",

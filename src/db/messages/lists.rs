@@ -383,10 +383,11 @@ pub async fn find(
     let (mut behind, mut looked) = (i64::MAX, 0);
     let mut found: Vec<(i64, MessageId)> = Vec::new();
     while looked < LOOKED && found.len() < FOUND {
-        let part = search::find(conn, words, &among, behind, FOUND as i64).await?;
-        for (number, id) in &part {
-            (behind, looked) = (*number, looked + 1);
-            if let Some(line) = line_of(conn, reader.user, id).await?.filter(|line| sieve.lets(line)) {
+        let part = search::find(conn, reader.user, words, &among, behind, FOUND as i64).await?;
+        for row in &part {
+            let line = line(row)?;
+            (behind, looked) = (number(row, "number")?, looked + 1);
+            if sieve.lets(&line) {
                 found.push((line.at, line.id));
             }
         }
@@ -466,15 +467,16 @@ async fn count(
     tin: &str,
     now: Timestamp,
 ) -> Result<i64, DbError> {
+    // CROSS: SQLite would walk through the messages of everybody and ask for each whether it is the user's
     let row = sqlx::query(
         "SELECT COUNT(*) AS n FROM (
-            SELECT m.id FROM user_tin t
-            JOIN message m ON m.tin = t.tin AND m.mode = $2 AND m.category = $3 AND m.offline_at IS NULL
-            LEFT JOIN message_mark k ON k.user_id = t.user_id AND k.message_id = m.id
+            SELECT m.id FROM user_tin t CROSS JOIN message m
+            LEFT JOIN message_mark k ON k.user_id = $1 AND k.message_id = m.id
             WHERE t.user_id = $1 AND ' ' || t.entitlements || ' ' LIKE $4 ESCAPE '!' AND ($5 = '' OR t.tin = $5)
+            AND m.tin = t.tin AND m.mode = $2 AND m.category = $3 AND m.offline_at IS NULL
             AND m.online_until > $6 AND k.read_at IS NULL AND k.archived_at IS NULL AND k.deleted_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM message_hidden h
-                            WHERE h.user_id = t.user_id AND h.category = m.category AND h.type = m.type)
+                            WHERE h.user_id = $1 AND h.category = m.category AND h.type = m.type)
             LIMIT $7) AS unread",
     )
     .bind(reader.user.as_str())

@@ -190,7 +190,6 @@ CREATE TABLE message_mark (
     deleted_at  BIGINT,
     PRIMARY KEY (user_id, message_id)
 );
-CREATE INDEX message_mark_by_message ON message_mark (message_id);
 CREATE INDEX message_mark_flagged ON message_mark (user_id, published_at, message_id)
     WHERE flagged_at IS NOT NULL AND deleted_at IS NULL;
 CREATE INDEX message_mark_archived ON message_mark (user_id, published_at, message_id)

@@ -2,7 +2,8 @@
 
 The HTML is a twin of the template `reconsideration_adjusted` for a practice, written for this measurement: the same
 blocks, words, table, fonts and languages on the same two pages, tagged as PDF/UA-1 and with all fonts embedded.
-The argument is a directory laid out like `templates/`; the first line is the brand.
+The argument is a directory laid out like `templates/`; the first line is the brand. With a second argument the last PDF
+is left there, to be looked at.
 """
 
 import json
