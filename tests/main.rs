@@ -11,6 +11,7 @@ mod journey;
 mod letters;
 mod made;
 mod objects;
+mod paper;
 mod review;
 mod scanner;
 mod sources;

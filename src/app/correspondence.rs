@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::delivery::DeliveryPolicy;
 use crate::engine::plan::{Loaded, PlanError, WorkPolicy, load};
 use crate::letters::LettersPolicy;
+use crate::paper::PaperPolicy;
 
 const BUILT_IN: &str = include_str!("../../pipelines/correspondence.toml");
 
@@ -19,6 +20,8 @@ pub struct CorrespondencePlan {
     pub letters: LettersPolicy,
     /// Which ways letters go, and the Messaging Center.
     pub delivery: DeliveryPolicy,
+    /// Envelopes and print batches.
+    pub paper: PaperPolicy,
     /// How each stage works.
     pub work: HashMap<String, WorkPolicy>,
 }
@@ -32,6 +35,7 @@ impl CorrespondencePlan {
         let loaded: Loaded<Self> = load("correspondence.toml", BUILT_IN, config)?;
         loaded.plan.letters.check()?;
         loaded.plan.delivery.check()?;
+        loaded.plan.paper.check()?;
         for (stage, policy) in &loaded.plan.work {
             policy.check(stage)?;
         }

@@ -21,6 +21,7 @@ pub mod overflow;
 pub mod plan;
 pub mod render;
 pub mod stages;
+pub mod window;
 mod world;
 
 pub use data::LetterData;
