@@ -59,7 +59,7 @@ mod tests {
         assert!(plan.delivery.route.paper_categories.contains(&LetterCategory::Appeal), "COR-03");
         assert_eq!(plan.delivery.inbox.online_years, 2, "COR-23");
         assert!(plan.delivery.inbox.needs_answer(LetterType::AdditionalDocumentsRequested));
-        for stage in ["compose", "render", "route", "deliver"] {
+        for stage in ["compose", "render", "route", "deliver", "assemble"] {
             assert!(plan.work.contains_key(stage), "{stage}");
         }
     }

@@ -136,6 +136,11 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "could not tend the Messaging Center"),
         }
+        match app.paper.reconcile(&app.settings.node).await {
+            Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended print batches"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not tend print batches"),
+        }
         app.engine.wake();
     }
 }

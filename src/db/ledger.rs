@@ -12,6 +12,7 @@ use crate::codes;
 use crate::model::document::DocumentState;
 use crate::model::ids::Brand;
 use crate::model::letter::{DeliveryState, LetterState};
+use crate::model::paper::EnvelopeState;
 use crate::model::submission::SubmissionState;
 
 codes! {
@@ -25,6 +26,8 @@ codes! {
         Letter = "letter",
         /// Deliveries of letters.
         Delivery = "delivery",
+        /// Envelopes.
+        Envelope = "envelope",
     }
 }
 
@@ -101,6 +104,14 @@ pub struct Ledger {
     pub waiting_rows: i64,
     /// Tasks that tell of them.
     pub tasks: i64,
+    /// Deliveries that say they are in a batch and not in the mail yet.
+    pub in_batches: i64,
+    /// Letters in envelopes that are not in the mail yet; an envelope that another took the place of is not counted.
+    pub in_envelopes: i64,
+    /// Sheets of all envelopes.
+    pub sheets: i64,
+    /// Sheets of all batches.
+    pub planned_sheets: i64,
     /// Sum of all deviations; anything but 0 is an alarm.
     pub difference: i64,
 }
@@ -116,6 +127,14 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
          UNION ALL SELECT 'row', 'submission', state, COUNT(*) FROM submission GROUP BY state
          UNION ALL SELECT 'row', 'letter', state, COUNT(*) FROM letter GROUP BY state
          UNION ALL SELECT 'row', 'delivery', state, COUNT(*) FROM delivery GROUP BY state
+         UNION ALL SELECT 'row', 'envelope', state, COUNT(*) FROM envelope GROUP BY state
+         UNION ALL SELECT 'on_its_way', 'delivery', NULL, COUNT(*) FROM delivery WHERE state = 'in_batch'
+         UNION ALL SELECT 'in_envelopes', 'delivery', NULL, COUNT(*) FROM envelope_letter i
+                   JOIN envelope e ON e.id = i.envelope_id
+                   WHERE e.state IN ('in_batch', 'printed', 'inserted', 'spoiled')
+                   AND NOT EXISTS (SELECT 1 FROM envelope n WHERE n.reprint_of = e.id)
+         UNION ALL SELECT 'planned_sheets', 'envelope', NULL, CAST(COALESCE(SUM(sheets), 0) AS BIGINT) FROM print_batch
+         UNION ALL SELECT 'sheets', 'envelope', NULL, CAST(COALESCE(SUM(sheets), 0) AS BIGINT) FROM envelope
          UNION ALL SELECT 'in', kind, to_state, COUNT(*) FROM posting GROUP BY kind, to_state
          UNION ALL SELECT 'out', kind, from_state, COUNT(*) FROM posting WHERE from_state IS NOT NULL GROUP BY kind, from_state
          UNION ALL SELECT 'receipts', kind, NULL, COUNT(*) FROM receipt GROUP BY kind
@@ -141,6 +160,7 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     states.extend(SubmissionState::ALL.iter().map(|s| (Kind::Submission, s.to_string())));
     states.extend(LetterState::ALL.iter().map(|s| (Kind::Letter, s.to_string())));
     states.extend(DeliveryState::ALL.iter().map(|s| (Kind::Delivery, s.to_string())));
+    states.extend(EnvelopeState::ALL.iter().map(|s| (Kind::Envelope, s.to_string())));
     // A state that the program does not know is counted, too: it must not be there.
     for (what, kind, state) in figures.keys() {
         if matches!(what.as_str(), "row" | "in" | "out")
@@ -164,9 +184,27 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     let accepted_postings = figure("acceptance", "document", "");
     let waiting_rows = figure("waiting", "document", "");
     let tasks = figure("tasks", "document", "");
+    let in_batches = figure("on_its_way", "delivery", "");
+    let in_envelopes = figure("in_envelopes", "delivery", "");
+    let sheets = figure("sheets", "envelope", "");
+    let planned_sheets = figure("planned_sheets", "envelope", "");
     let difference = lines.iter().map(|line| (line.rows - line.posted).abs()).sum::<i64>()
         + (receipts - accepted_rows).abs()
         + (receipts - accepted_postings).abs()
-        + (waiting_rows - tasks).abs();
-    Ok(Ledger { lines, receipts, accepted_rows, accepted_postings, waiting_rows, tasks, difference })
+        + (waiting_rows - tasks).abs()
+        + (in_batches - in_envelopes).abs()
+        + (sheets - planned_sheets).abs();
+    Ok(Ledger {
+        lines,
+        receipts,
+        accepted_rows,
+        accepted_postings,
+        waiting_rows,
+        tasks,
+        in_batches,
+        in_envelopes,
+        sheets,
+        planned_sheets,
+        difference,
+    })
 }

@@ -5,10 +5,12 @@
 //! ([`work::claim`]). There are no repository traits: they would repeat every signature and hide the
 //! transaction.
 
+pub mod batches;
 pub mod case_files;
 pub mod contents;
 pub mod deliveries;
 pub mod documents;
+pub mod envelopes;
 pub mod events;
 pub mod fill;
 pub mod idempotency;
@@ -17,6 +19,7 @@ pub mod leases;
 pub mod ledger;
 pub mod letters;
 pub mod messages;
+pub mod paper_tasks;
 pub mod reference;
 pub mod returns;
 pub mod routing;

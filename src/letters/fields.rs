@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Where a line may end inside a word that is too long for one, as file names are.
-pub(super) const MAY_BREAK: char = '\u{200b}';
+pub(crate) const MAY_BREAK: char = '\u{200b}';
 /// Words of more characters may be broken.
 const WORD_CHARS: usize = 30;
 /// After so many characters a long word may be broken where nothing in it offers itself.

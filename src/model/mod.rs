@@ -15,6 +15,7 @@ pub mod matching;
 pub mod message;
 pub mod mode;
 pub mod pages;
+pub mod paper;
 pub mod people;
 pub mod phi;
 pub mod reference;
