@@ -1,6 +1,7 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
 mod access;
+mod batches;
 mod cli;
 mod crash;
 mod delivery;

@@ -5,6 +5,7 @@ mod batches;
 mod bench;
 mod client;
 mod demo;
+mod demo_batches;
 mod demo_letters;
 mod inspect;
 mod keys;

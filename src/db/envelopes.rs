@@ -317,7 +317,7 @@ pub async fn of_letter(conn: &mut Conn, letter: &LetterId) -> Result<Vec<(String
                 e.printed_at, e.inserted_at, e.mailed_at, e.spoiled_at, e.returned_at, e.version, b.name
          FROM delivery d JOIN envelope_letter i ON i.delivery_id = d.id JOIN envelope e ON e.id = i.envelope_id
          JOIN print_batch b ON b.id = e.batch_id LEFT JOIN envelope n ON n.reprint_of = e.id
-         WHERE d.letter_id = $1 ORDER BY e.id DESC",
+         WHERE d.letter_id = $1 ORDER BY b.closed_at DESC, b.name DESC",
     )
     .bind(letter.as_str())
     .fetch_all(conn)

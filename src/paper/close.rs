@@ -133,7 +133,9 @@ impl Paper {
         } else {
             Some(self.close(&mut tx, stamp, serial, &new, &planned).await?)
         };
+        stop_at("close", "written").await;
         tx.commit().await.map_err(DbError::from)?;
+        stop_at("close", "committed").await;
         batch.ok_or(PaperError::NothingWaits)
     }
 

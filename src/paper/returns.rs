@@ -6,7 +6,7 @@
 
 use super::acknowledge::{by_place, checks, in_the_mail};
 use super::addresses::GivenAddress;
-use super::production::marks::IntegrityMark;
+use super::production::marks::{IntegrityMark, check_batch_name};
 use super::{Paper, PaperError};
 use crate::db::envelopes::{self, Enclosed, Envelope, MailTo, Times};
 use crate::db::paper_tasks::{self, PaperTask};
@@ -79,6 +79,7 @@ impl Paper {
         let mark = text.parse::<IntegrityMark>().ok();
         let envelope = match &mark {
             Some(mark) => {
+                check_batch_name(&mark.batch).map_err(|_| PaperError::NoEnvelope)?;
                 let batch = batches::by_name(conn, &mark.batch).await?.ok_or(PaperError::NoEnvelope)?;
                 envelopes::at(conn, &batch.id, i64::from(mark.sequence)).await?
             }

@@ -34,6 +34,7 @@ use crate::outside::objects::ObjectError;
 use crate::paper::PaperError;
 use crate::paper::acknowledge::{Acknowledged, LineProblem};
 use crate::paper::close::Preview;
+use crate::paper::production::marks::check_batch_name;
 
 pub(super) const BATCH: &str = "print batch";
 /// The largest word of a printer: 16 MiB are a hundred thousand lines and more.
@@ -297,7 +298,8 @@ pub async fn close(
 async fn batch_of(conn: &mut Conn, text: &str) -> Result<Batch, Problem> {
     let found = match text.parse() {
         Ok(id) => batches::get(conn, &id).await?,
-        Err(_) => batches::by_name(conn, text).await?,
+        Err(_) if check_batch_name(text).is_ok() => batches::by_name(conn, text).await?,
+        Err(_) => None,
     };
     found.ok_or_else(|| Problem::not_found(BATCH))
 }
