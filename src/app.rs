@@ -259,6 +259,7 @@ impl App {
             objects: objects.clone(),
             renderer: open_renderer(settings.config_dir.as_deref())?,
         };
+        correspondence.plan.paper.production.check_letters(letters.renderer.address_block())?;
         let correspondence = Correspondence {
             db: db.clone(),
             ctx: ctx.clone(),
