@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use jiff::civil::Date;
 use serde_json::{Value, json};
 use thiserror::Error;
 use typst::diag::{SourceDiagnostic, Warned};
@@ -18,19 +17,16 @@ use crate::letters::barcode;
 use crate::letters::brand::Brand;
 use crate::letters::data::{self, LetterData};
 use crate::letters::faults::FieldFault;
-use crate::letters::fields::{Field as _, MAY_BREAK};
+use crate::letters::fields::MAY_BREAK;
 use crate::letters::files::{Files, FilesError};
 use crate::letters::fonts::{Coverage, Fonts, TEXT_FAMILY};
-use crate::letters::head::{Addressee, Head};
+use crate::letters::head::Head;
 use crate::letters::overflow::{self, Geometry, Overflow};
 use crate::letters::plan::LettersPolicy;
 use crate::letters::window::AddressBlock;
 use crate::letters::world::{LetterWorld, Shared, id};
 use crate::model::letter::LetterType;
 use crate::model::phi::Phi;
-
-/// The type under which the sheet that carries an address is set; its own template says what it is.
-const CARRIER_SPEAKS_AS: LetterType = LetterType::ReconsiderationReceived;
 
 /// Why the templates can't be used. Nothing of a letter's data is in it.
 #[derive(Debug, Error)]
@@ -160,9 +156,6 @@ impl Renderer {
             let version = files.version(&[&own, "letters/common/", "fonts/"], |path| !path.contains("/samples/"));
             versions.insert(*letter_type, version);
         }
-        if files.get("letters/common/carrier.typ").is_none() {
-            return Err(wrong("letters/common/carrier.typ", "it is not there".into()));
-        }
         let geometry_file = "letters/common/geometry.toml";
         let geometry = files.get(geometry_file).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let geometry = geometry.unwrap_or_default();
@@ -269,33 +262,6 @@ impl Renderer {
         // The engine remembers what it computed, for ever if it is let; it is never of use to another letter.
         typst::comemo::evict(0);
         result.map_err(|errors| self.told(&world, letter.letter_type, &errors))
-    }
-
-    /// Renders the sheet that carries an address in the place of that on the letters behind it: one page.
-    ///
-    /// # Errors
-    /// As [`Self::render`].
-    pub fn carrier(&self, addressee: &Addressee, date: Date, brand: &Brand) -> Result<Vec<u8>, RenderError> {
-        let head = Head {
-            letter_number: None,
-            date,
-            addressee: addressee.clone(),
-            member: None,
-            practice: None,
-            claim: None,
-            case: None,
-        };
-        let sheet = LetterData {
-            letter_type: CARRIER_SPEAKS_AS,
-            date,
-            languages_page: false,
-            document: Phi(json!({ "head": head.show(), "details": {} })),
-        };
-        let mut world = self.world(&sheet, brand)?;
-        world.main = id("/common/carrier.typ").unwrap_or(world.main);
-        let result = self.pdf(&world, &sheet).map(|(_, _, pdf)| pdf);
-        typst::comemo::evict(0);
-        result.map_err(|errors| self.told(&world, sheet.letter_type, &errors))
     }
 
     fn world(&self, letter: &LetterData, brand: &Brand) -> Result<LetterWorld<'_>, RenderError> {

@@ -125,8 +125,8 @@ fn a_node_is_told_when_letters_and_envelope_do_not_fit() {
     assert!(moved(&|b| b.left_in = 0.9).unwrap_err().contains("slip out"));
     assert!(moved(&|b| b.top_in += 0.02).unwrap_err().contains("too near"));
     assert!(moved(&|b| b.top_in -= 0.05).unwrap_err().contains("slip out"));
-    for (told, change) in [
-        ("first_panel_in", &(|p: &mut ProductionPolicy| p.envelope.first_panel_in = 4.2) as &dyn Fn(&mut _)),
+    let table: [(&str, &dyn Fn(&mut ProductionPolicy)); 12] = [
+        ("first_panel_in", &|p| p.envelope.first_panel_in = 4.2),
         ("slip out of the address window", &|p| p.imb.bottom_in = 3.5),
         ("24 bars", &|p| p.imb.width_in = 2.4),
         ("barcode_id", &|p| p.imb.barcode_id = "05".into()),
@@ -138,7 +138,8 @@ fn a_node_is_told_when_letters_and_envelope_do_not_fit() {
         ("lies over", &|p| p.marks.sequence_foot_in = 10.3),
         ("sheets_max", &|p| p.envelope.sheets_max = 0),
         ("too little", &|p| p.address_window.height_in = 0.4),
-    ] {
+    ];
+    for (told, change) in table {
         let mut changed = PaperPolicy { production: policy().clone() };
         change(&mut changed.production);
         let error = changed.check().unwrap_err().to_string();

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use lettercase::model::letter::LetterType;
-use lettercase::paper::production::assemble::Envelope;
+use lettercase::paper::production::assemble::{AssembleError, Carrier, Envelope};
+use lettercase::paper::production::imb::ImbError;
 use lettercase::paper::production::manifest::Manifest;
 use lettercase::paper::production::marks::IntegrityMark;
 use lettercase::paper::production::plan::Area;
 use sha2::{Digest, Sha256};
 
 use super::imb_reader::{bars, decode};
+use super::packing::address;
 use super::picture::{Picture, matrices};
 use super::{Letter, assemble, envelopes, letter, policy, run};
 
@@ -91,7 +93,7 @@ fn cor_41_the_print_file_is_sound_and_the_manifest_counts_what_is_in_it() {
     let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(csv.as_slice()).records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 5);
     assert_eq!(&rows[1][1], "2");
-    assert_eq!(&rows[1][9], "LT-0000000002;LT-0000000003");
+    assert_eq!(&rows[1][9], format!("{};{}", LETTERS[1].sheaf.number, LETTERS[2].sheaf.number));
     assert_eq!((&rows[4][1], &rows[4][6], &rows[4][8]), ("total", "9", manifest.pdf_sha256.as_str()));
     // Who carries it to the printer learns nobody's name.
     let told = serde_json::to_string(manifest).unwrap() + &String::from_utf8(csv).unwrap();
@@ -268,6 +270,44 @@ fn groups_are_separated_and_each_policy_of_sheets_is_kept() {
     assert!(text.contains("Separator") && text.contains("Envelopes 000003 to 000004"), "{text}");
     let read = matrices(&file);
     assert!(read.iter().all(|text| !text.is_empty()), "on one side, each page is a sheet: {read:?}");
+}
+
+#[test]
+fn cor_42_a_letter_is_mailed_again_behind_a_sheet_with_the_corrected_address() {
+    let mut envelope = PRINTED.envelopes[0].clone();
+    let to = address("Łucja Ñandú-Øster of the Weir Valley Community Orthopedic Practice", "9 Mill Race", "54703-2200");
+    let sender = ["Meridian Health Plans", "PO Box 41070", "Columbus, OH 43218-1070"].map(str::to_owned).to_vec();
+    envelope.carrier = Some(Carrier { sender, to });
+    let mut bytes = Vec::new();
+    let manifest = assemble(policy(), &LETTERS, &[envelope.clone()], &mut bytes).unwrap();
+    let piece = &manifest.pieces[0];
+    assert!(piece.carrier);
+    assert_eq!((piece.pages, piece.sheets, piece.printed_pages), (3, 3, 6));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("again.pdf");
+    std::fs::write(&file, &bytes).unwrap();
+    run("qpdf", &["--check"], &[&file]);
+    let page = piece.first_page.to_string();
+    let text =
+        String::from_utf8(run("pdftotext", &["-raw", "-f", &page, "-l", &page], &[&file, Path::new("-")])).unwrap();
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("PO Box 41070") && flat.contains("Łucja Ñandú-Øster of the Weir Valley"), "{text}");
+    let picture = Picture::of(&file, piece.first_page, 600);
+    let ink = picture.ink(&policy().envelope.ever_seen(&policy().address_window)).unwrap();
+    assert!(policy().address_area().holds(&ink), "{ink:?}");
+    let sender = picture.ink(&policy().envelope.ever_seen(&policy().return_window)).unwrap();
+    assert!(policy().return_area().holds(&sender), "{sender:?}");
+    let digits = format!("00270800000{:09}547032200", envelope.serial);
+    assert_eq!(decode(&bars(&picture, &policy().imb.area())), digits);
+    // The letter's own page has no second barcode.
+    let letter = Picture::of(&file, piece.first_page + 2, 200);
+    assert!(letter.ink(&policy().imb.area()).is_none());
+
+    envelope.carrier.as_mut().unwrap().to.zip.0.0 = "1".into();
+    match assemble(policy(), &LETTERS, &[envelope], &mut Vec::new()) {
+        Err(AssembleError::Imb { sequence: 1, fault: ImbError::Zip }) => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_batch_that_makes_no_sense_is_refused() {
             let found = letters.iter().find(|letter| letter.sheaf.id == sheaf.id);
             found.map(|letter| letter.pdf.clone()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         };
-        let assembler = Assembler::new(policy(), RENDERER.text_face().unwrap()).unwrap();
+        let assembler = Assembler::new(policy(), RENDERER.text_face().unwrap(), RENDERER.address_block()).unwrap();
         let done = assembler.assemble(&Batch { name, envelopes: &envelopes }, &mut source, io::sink());
         done.map(|manifest| manifest.envelopes).map_err(|error| error.to_string())
     };
@@ -149,7 +149,7 @@ fn a_batch_that_makes_no_sense_is_refused() {
     assert!(told("B-1", &|e| e[1].serial = 1_000_000_000).unwrap_err().contains("envelope 2: the serial number"));
     assert!(told("B-1", &|e| e[1].zip.0 = "430".into()).unwrap_err().contains("envelope 2: the ZIP code"));
     let unknown = told("B-1", &|e| e[1].letters[0].id = sheaf(9, 1, b"").id).unwrap_err();
-    assert_eq!(unknown, "letter LT-0000000002 can't be read");
+    assert_eq!(unknown, format!("letter {} can't be read", letters[1].sheaf.number));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_disk_that_is_full_ends_the_batch() {
     }
     let letters = [good(1)];
     let own = envelopes(&letters, &[1]);
-    let assembler = Assembler::new(policy(), RENDERER.text_face().unwrap()).unwrap();
+    let assembler = Assembler::new(policy(), RENDERER.text_face().unwrap(), RENDERER.address_block()).unwrap();
     for room in [0, 10, 1_000, 50_000] {
         let mut source = |_: &Sheaf| Ok(letters[0].pdf.clone());
         let done = assembler.assemble(&Batch { name: "B-1", envelopes: &own }, &mut source, Full(room));

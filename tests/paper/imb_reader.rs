@@ -4,8 +4,8 @@ use lettercase::paper::production::plan::Area;
 
 use super::picture::Picture;
 
-/// Which bit of the ten characters stands in which half of which bar (USPS-B-3200, appendix D, table IV): ascenders are 1
-/// to 65, descenders 66 to 130; 13 bits a character, the lowest first.
+/// Which bit of the ten characters stands in which half of which bar (USPS-B-3200, appendix D, table IV): descenders are
+/// 1 to 65, ascenders 66 to 130; 13 bits a character, the lowest first.
 const PLACES: [usize; 130] = [
     67, 6, 78, 16, 86, 95, 34, 40, 45, 113, 117, 121, 62, 87, 18, 104, 41, 76, 57, 119, 115, 72, 97, 2, 127, 26, 105,
     35, 122, 52, 114, 7, 24, 82, 68, 63, 94, 44, 77, 112, 70, 100, 39, 30, 107, 15, 125, 85, 10, 65, 54, 88, 20, 106,
@@ -73,7 +73,7 @@ pub(super) fn decode(bars: &str) -> String {
     let bars: Vec<char> = bars.chars().collect();
     assert_eq!(bars.len(), 65);
     let is_set = |place: usize| {
-        if place <= 65 { matches!(bars[place - 1], 'F' | 'A') } else { matches!(bars[place - 66], 'F' | 'D') }
+        if place <= 65 { matches!(bars[place - 1], 'F' | 'D') } else { matches!(bars[place - 66], 'F' | 'A') }
     };
     let (five, two) = (characters(5, 1287), characters(2, 78));
     let (mut words, mut crc) = ([0u128; 10], 0u16);

@@ -17,6 +17,7 @@ use lettercase::app::correspondence::CorrespondencePlan;
 use lettercase::letters::fields::{Field as _, Reader};
 use lettercase::letters::head::Addressee;
 use lettercase::letters::render::Renderer;
+use lettercase::model::ids::LetterNumber;
 use lettercase::model::letter::LetterType;
 use lettercase::model::phi::Phi;
 use lettercase::paper::production::assemble::{AssembleError, Assembler, Batch, Envelope};
@@ -55,7 +56,7 @@ fn letter(n: u32, letter_type: LetterType, sample: &str, change: impl FnOnce(&mu
 fn sheaf(n: u32, pages: u32, pdf: &[u8]) -> Sheaf {
     Sheaf {
         id: format!("01980000-0000-7000-8000-{n:012}").parse().unwrap(),
-        number: format!("LT-{n:010}").parse().unwrap(),
+        number: LetterNumber::from_random(n.into()),
         pages,
         sha256: hex::encode(Sha256::digest(pdf)).parse().unwrap(),
     }
@@ -78,6 +79,7 @@ fn envelopes(letters: &[Letter], sizes: &[usize]) -> Vec<Envelope> {
             serial: 4_000 + u64::from(sequence),
             zip: Phi(own[0].address.zip.0.reveal().clone()),
             letters: own.iter().map(|letter| letter.sheaf.clone()).collect(),
+            carrier: None,
         });
     }
     assert!(rest.is_empty());
@@ -94,7 +96,7 @@ fn assemble(
         let found = letters.iter().find(|letter| letter.sheaf.id == sheaf.id);
         found.map(|letter| letter.pdf.clone()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     };
-    let assembler = Assembler::new(policy, RENDERER.text_face().unwrap()).unwrap();
+    let assembler = Assembler::new(policy, RENDERER.text_face().unwrap(), RENDERER.address_block()).unwrap();
     assembler.assemble(&Batch { name: "B-20261123-01", envelopes }, &mut source, out)
 }
 

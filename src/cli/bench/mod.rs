@@ -1,5 +1,6 @@
 //! Measurements, each beside a peer in the same run: a ratio holds on another machine, a figure does not.
 
+mod batch;
 mod lists;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub(super) enum BenchCommand {
     },
     /// The lists with many documents beside the same lists with 10,000.
     Lists(lists::ListsArgs),
+    /// A print batch with its marks beside `qpdf --empty --pages` over the same letters.
+    Batch(batch::BatchArgs),
 }
 
 #[derive(Serialize)]
@@ -58,6 +61,8 @@ pub(super) async fn run(command: BenchCommand, environment: &Environment) -> Res
     let (files, concurrency, json) = match command {
         BenchCommand::Intake { files, concurrency, json } => (files, concurrency, json),
         BenchCommand::Lists(args) => return lists::run(args).await,
+        // Nothing else runs in this process.
+        BenchCommand::Batch(args) => return batch::run(&args, environment),
     };
     let paths = files_below(&files)?;
     if paths.is_empty() {

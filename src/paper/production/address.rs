@@ -62,62 +62,80 @@ impl AddressCheck {
     /// # Errors
     /// Every fault, once.
     pub fn check(&self, address: &Addressee) -> Result<Fit, Vec<AddressFault>> {
-        let mut faults = Vec::new();
-        let lines = lines(address);
-        let needed = [&address.name, &address.city].into_iter().chain(&address.lines.0);
-        if address.lines.0.is_empty() || needed.into_iter().any(|line| line.0.reveal().trim().is_empty()) {
-            faults.push(AddressFault::Missing);
-        }
-        if !is_zip(address.zip.0.reveal()) {
-            faults.push(AddressFault::Zip);
-        }
-        if !is_state(&address.state.0) {
-            faults.push(AddressFault::State);
-        }
-        if lines.iter().flat_map(|line| line.chars()).any(|c| self.font.advance(c).is_none()) {
-            faults.push(AddressFault::NoGlyph);
-        }
-        let fit = self.block.sizes_pt.iter().find_map(|size| {
-            let count = self.set(&lines, *size)?;
-            (self.block.height_of(count, *size) <= self.block.seen_in + 0.000_5)
-                .then_some(Fit { size_pt: *size, lines: count })
-        });
-        match fit {
-            Some(fit) if faults.is_empty() => return Ok(fit),
-            Some(_) => {}
-            None => {
-                let smallest = self.block.sizes_pt.iter().copied().fold(f64::MAX, f64::min);
-                let wide = self.set(&lines, smallest).is_none();
-                faults.push(if wide { AddressFault::TooWide } else { AddressFault::TooManyLines });
-            }
-        }
-        Err(faults)
+        set(&self.font, &self.block, address).map(|set| Fit { size_pt: set.size_pt, lines: set.lines.len() })
     }
+}
 
-    /// Lines that it takes in this size; `None` where a word is wider than a line.
-    fn set(&self, lines: &[String], size_pt: f64) -> Option<usize> {
-        let width = self.block.width_in * 72.0;
-        lines.iter().map(|line| self.broken(line, size_pt, width)).sum()
-    }
+/// An address as it is set.
+pub(super) struct SetAddress {
+    pub(super) size_pt: f64,
+    /// Its lines, and how far each is set in, in points.
+    pub(super) lines: Vec<(f64, String)>,
+}
 
-    /// Lines that a line is broken into: as many words as fit, the rest set in.
-    fn broken(&self, line: &str, size_pt: f64, width: f64) -> Option<usize> {
-        let (mut count, mut at) = (1, 0.0);
-        let space = self.font.width(" ", size_pt);
-        for piece in pieces(line) {
-            let wide = self.font.width(piece.text, size_pt);
-            let before = if piece.after_space && at > 0.0 { space } else { 0.0 };
-            if at + before + wide <= width + 0.01 {
-                at += before + wide;
-            } else if self.block.indent_pt + wide <= width + 0.01 {
-                count += 1;
-                at = self.block.indent_pt + wide;
-            } else {
-                return None;
-            }
-        }
-        Some(count)
+/// Sets an address in the largest print that fits, or tells all that is wrong with it.
+pub(super) fn set(
+    font: &PrintFont,
+    block: &AddressBlock,
+    address: &Addressee,
+) -> Result<SetAddress, Vec<AddressFault>> {
+    let mut faults = Vec::new();
+    let lines = lines(address);
+    let needed = [&address.name, &address.city].into_iter().chain(&address.lines.0);
+    if address.lines.0.is_empty() || needed.into_iter().any(|line| line.0.reveal().trim().is_empty()) {
+        faults.push(AddressFault::Missing);
     }
+    if !is_zip(address.zip.0.reveal()) {
+        faults.push(AddressFault::Zip);
+    }
+    if !is_state(&address.state.0) {
+        faults.push(AddressFault::State);
+    }
+    if lines.iter().flat_map(|line| line.chars()).any(|c| font.advance(c).is_none()) {
+        faults.push(AddressFault::NoGlyph);
+    }
+    let in_size = |size_pt: f64| -> Option<SetAddress> {
+        let broken: Option<Vec<_>> = lines.iter().map(|line| broken(font, block, line, size_pt)).collect();
+        Some(SetAddress { size_pt, lines: broken?.concat() })
+    };
+    let fits = |set: &SetAddress| block.height_of(set.lines.len(), set.size_pt) <= block.seen_in + 0.000_5;
+    match block.sizes_pt.iter().filter_map(|size| in_size(*size)).find(fits) {
+        Some(set) if faults.is_empty() => return Ok(set),
+        Some(_) => {}
+        None => {
+            let smallest = block.sizes_pt.iter().copied().fold(f64::MAX, f64::min);
+            let set = in_size(smallest);
+            faults.push(if set.is_none() { AddressFault::TooWide } else { AddressFault::TooManyLines });
+        }
+    }
+    Err(faults)
+}
+
+/// A line, broken where it is too long: as many words as fit, the rest set in. `None` where a word is wider than that.
+fn broken(font: &PrintFont, block: &AddressBlock, line: &str, size_pt: f64) -> Option<Vec<(f64, String)>> {
+    let width = block.width_in * 72.0 + 0.01;
+    let space = font.width(" ", size_pt);
+    let mut done = Vec::new();
+    let (mut indent, mut at, mut text) = (0.0, 0.0, String::new());
+    for piece in pieces(line) {
+        let wide = font.width(piece.text, size_pt);
+        let before = if piece.after_space && !text.is_empty() { space } else { 0.0 };
+        if at + before + wide <= width {
+            if before > 0.0 {
+                text.push(' ');
+            }
+            at += before + wide;
+        } else if block.indent_pt + wide <= width && !text.is_empty() {
+            done.push((indent, std::mem::take(&mut text)));
+            indent = block.indent_pt;
+            at = indent + wide;
+        } else {
+            return None;
+        }
+        text.push_str(piece.text);
+    }
+    done.push((indent, text));
+    Some(done)
 }
 
 struct Piece<'a> {
@@ -133,7 +151,7 @@ fn pieces(line: &str) -> impl Iterator<Item = Piece<'_>> {
 }
 
 /// The lines of an address as letters have them.
-pub(super) fn lines(address: &Addressee) -> Vec<String> {
+fn lines(address: &Addressee) -> Vec<String> {
     let attention = address.attention.iter().map(|line| line.0.reveal().clone());
     let name = [address.name.0.reveal().clone()];
     let street = address.lines.0.iter().map(|line| line.0.reveal().clone());

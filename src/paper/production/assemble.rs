@@ -1,16 +1,19 @@
 //! One print file of a whole batch. It is written as letters are read: one letter is in memory at a time.
 //!
 //! Memory: the bytes of one letter and its objects; 8 bytes for each object written; what is remembered as written
-//! (5 MB at most); and the manifest, some 300 bytes an envelope. 10,000 letters come to some 20 MB.
+//! (6 MB at most); and the manifest, some 300 bytes an envelope. 10,000 letters come to some 15 MB.
 
 use std::io::{self, Write};
 
 use sha2::{Digest, Sha256 as Hasher};
 use thiserror::Error;
 
+use crate::letters::head::Addressee;
+use crate::letters::window::AddressBlock;
 use crate::model::ids::{LetterId, LetterNumber};
 use crate::model::phi::Phi;
-use crate::paper::production::content::Content;
+use crate::paper::production::address::{self, AddressFault};
+use crate::paper::production::content::{Content, FONT};
 use crate::paper::production::copy::{Copier, CopyError, Opened, Over};
 use crate::paper::production::font::{FontError, PrintFont};
 use crate::paper::production::imb::{self, Imb, ImbError};
@@ -34,12 +37,29 @@ pub struct Envelope {
     pub zip: Phi<String>,
     /// The letters, the first on top.
     pub letters: Vec<Sheaf>,
+    /// A sheet with another address, laid on top.
+    pub carrier: Option<Carrier>,
+}
+
+/// A sheet in front of letters whose own address is not, or no longer, the right one: a letter that was issued is never
+/// changed (COR-16), and mailing it again needs a place for the corrected address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carrier {
+    /// The sender's lines.
+    pub sender: Vec<String>,
+    /// Where it goes. The barcode holds this ZIP code.
+    pub to: Addressee,
 }
 
 impl Envelope {
     /// What packing made, with its place and serial number.
     pub fn new(packed: Packed, sequence: u32, serial: u64) -> Self {
-        Self { sequence, serial, zip: packed.zip, letters: packed.letters }
+        Self { sequence, serial, zip: packed.zip, letters: packed.letters, carrier: None }
+    }
+
+    /// The ZIP code that it is mailed to.
+    fn mailed_to(&self) -> &str {
+        self.carrier.as_ref().map_or_else(|| self.zip.reveal(), |carrier| carrier.to.zip.0.reveal())
     }
 }
 
@@ -98,6 +118,14 @@ pub enum AssembleError {
         /// Why not.
         fault: ImbError,
     },
+    /// The address on an envelope's own sheet can't be printed.
+    #[error("envelope {sequence}: its address can't be printed")]
+    Address {
+        /// The envelope.
+        sequence: u32,
+        /// Why not.
+        faults: Vec<AddressFault>,
+    },
     /// An envelope holds nothing, or more than it takes.
     #[error("envelope {0} is empty or has more sheets than it takes")]
     Sheets(u32),
@@ -118,6 +146,7 @@ pub enum AssembleError {
 /// Puts batches together, by one policy and with one font.
 pub struct Assembler<'a> {
     policy: &'a ProductionPolicy,
+    block: &'a AddressBlock,
     font: PrintFont,
 }
 
@@ -128,12 +157,12 @@ impl std::fmt::Debug for Assembler<'_> {
 }
 
 impl<'a> Assembler<'a> {
-    /// One that sets its marks in this font, a file of one face: that of letters.
+    /// One that sets its marks in this font, a file of one face, and addresses in this place: those of letters.
     ///
     /// # Errors
     /// When the font can't be used.
-    pub fn new(policy: &'a ProductionPolicy, face: &[u8]) -> Result<Self, FontError> {
-        Ok(Self { policy, font: PrintFont::read(face)? })
+    pub fn new(policy: &'a ProductionPolicy, face: &[u8], block: &'a AddressBlock) -> Result<Self, FontError> {
+        Ok(Self { policy, block, font: PrintFont::read(face)? })
     }
 
     /// Writes a batch. Only when this answers with a manifest is what was written whole: write it where nobody takes it
@@ -165,6 +194,7 @@ impl<'a> Assembler<'a> {
 /// A batch that is being written.
 struct Run<'a, W> {
     policy: &'a ProductionPolicy,
+    block: &'a AddressBlock,
     font: &'a PrintFont,
     batch: &'a Batch<'a>,
     pdf: PdfWriter<W>,
@@ -185,6 +215,7 @@ impl<'a, W: Write> Run<'a, W> {
         pdf.stream(save_id, "", b"q\n")?;
         let mut run = Self {
             policy: assembler.policy,
+            block: assembler.block,
             font: &assembler.font,
             batch,
             pdf,
@@ -208,24 +239,24 @@ impl<'a, W: Write> Run<'a, W> {
     }
 
     fn sheets(&self, envelope: &Envelope) -> u32 {
-        envelope.letters.iter().map(|letter| self.policy.envelope.sheets(letter.pages)).sum()
+        let letters = envelope.letters.iter().map(|letter| self.policy.envelope.sheets(letter.pages));
+        letters.sum::<u32>() + u32::from(envelope.carrier.is_some())
     }
 
     fn sheet(&mut self, title: &str, lines: Vec<String>) -> Result<(), AssembleError> {
         let content = Sheet { title, batch: self.batch.name, lines }.draw(self.font)?;
-        let id = self.pdf.reserve();
-        self.pdf.stream(id, "", &content)?;
-        let font = self.font_id;
-        let entries = format!(
-            "/MediaBox[0 0 612 792]/Resources<</Font<</{} {font} 0 R>>>>/Contents {id} 0 R",
-            crate::paper::production::content::FONT
-        );
-        self.pdf.page(entries.as_bytes())?;
         self.other_sheets += 1;
-        if self.policy.envelope.duplex {
-            blank(&mut self.pdf)?;
-        }
-        Ok(())
+        Ok(self.own_page(&content)?)
+    }
+
+    /// A sheet of ours, with its blank back.
+    fn own_page(&mut self, content: &[u8]) -> io::Result<()> {
+        let id = self.pdf.reserve();
+        self.pdf.stream(id, "", content)?;
+        let font = self.font_id;
+        let entries = format!("/MediaBox[0 0 612 792]/Resources<</Font<</{FONT} {font} 0 R>>>>/Contents {id} 0 R");
+        self.pdf.page(entries.as_bytes())?;
+        if self.policy.envelope.duplex { blank(&mut self.pdf) } else { Ok(()) }
     }
 
     /// The sheet before a group of envelopes.
@@ -243,17 +274,24 @@ impl<'a, W: Write> Run<'a, W> {
 
     fn envelope(&mut self, envelope: &Envelope, source: &mut impl LetterSource) -> Result<(), AssembleError> {
         let sheets = self.sheets(envelope);
-        if sheets == 0 || sheets > self.policy.envelope.sheets_max {
+        if envelope.letters.is_empty() || sheets == 0 || sheets > self.policy.envelope.sheets_max {
             return Err(AssembleError::Sheets(envelope.sequence));
         }
         let imb = if self.policy.imb.print {
-            let made = Imb::new(&self.policy.imb, envelope.serial, envelope.zip.reveal());
+            let made = Imb::new(&self.policy.imb, envelope.serial, envelope.mailed_to());
             Some(made.map_err(|fault| AssembleError::Imb { sequence: envelope.sequence, fault })?)
         } else {
             None
         };
         let first_page = self.pdf.pages() + 1;
         let mut sheet = 0;
+        if let Some(carrier) = &envelope.carrier {
+            sheet = 1;
+            let mark = mark_of(self.batch.name, envelope, (sheet, sheets));
+            let content = carrier_sheet(self.policy, self.font, self.block, carrier, &mark, imb.as_ref())
+                .map_err(|error| error.of(envelope.sequence))?;
+            self.own_page(&content)?;
+        }
         for letter in &envelope.letters {
             let bytes = source.read(letter).map_err(|source| AssembleError::Source {
                 id: letter.id.clone(),
@@ -295,11 +333,11 @@ impl<'a, W: Write> Run<'a, W> {
                     return Ok(None);
                 }
                 *sheet += 1;
-                let hashes = envelope.letters.iter().map(|letter| &letter.sha256);
-                let mark = IntegrityMark::new(batch, envelope.sequence, (*sheet, sheets), hashes);
+                let mark = mark_of(batch, envelope, (*sheet, sheets));
                 let imb = imb.filter(|_| *sheet == 1);
-                match overlay(policy, font, &mark, imb) {
-                    Ok(content) => Ok(Some(Over { font: font_id, save: save_id, content })),
+                let mut content = Content::over(font);
+                match draw_marks(&mut content, policy, &mark, imb) {
+                    Ok(()) => Ok(Some(Over { font: font_id, save: save_id, content: content.into_bytes() })),
                     Err(fault) => {
                         mark_fault = Some(fault);
                         Ok(None)
@@ -339,15 +377,18 @@ fn blank<W: Write>(pdf: &mut PdfWriter<W>) -> io::Result<()> {
     pdf.page(b"/MediaBox[0 0 612 792]/Resources<<>>")
 }
 
-/// What is drawn over the front of a sheet.
-fn overlay(
+fn mark_of(batch: &str, envelope: &Envelope, place: (u32, u32)) -> IntegrityMark {
+    IntegrityMark::new(batch, envelope.sequence, place, envelope.letters.iter().map(|letter| &letter.sha256))
+}
+
+/// Draws what the front of a sheet has for machines.
+fn draw_marks(
+    content: &mut Content<'_>,
     policy: &ProductionPolicy,
-    font: &PrintFont,
     mark: &IntegrityMark,
     imb: Option<&Imb>,
-) -> Result<Vec<u8>, MarkError> {
+) -> Result<(), MarkError> {
     let marks = &policy.marks;
-    let mut content = Content::over(font);
     content.text_upwards(marks.sequence_left_in, marks.sequence_foot_in, marks.sequence_pt, &mark.sequence_mark());
     let side = Area {
         left: marks.matrix_left_in,
@@ -359,5 +400,47 @@ fn overlay(
     if let Some(imb) = imb {
         content.bits(&policy.imb.area(), imb::COLUMNS, imb.picture());
     }
+    Ok(())
+}
+
+/// What is wrong with a carrier.
+enum CarrierError {
+    Mark(MarkError),
+    Address(Vec<AddressFault>),
+}
+
+impl CarrierError {
+    fn of(self, sequence: u32) -> AssembleError {
+        match self {
+            Self::Mark(fault) => fault.into(),
+            Self::Address(faults) => AssembleError::Address { sequence, faults },
+        }
+    }
+}
+
+/// A sheet with the address where letters have it, and nothing below the fold.
+fn carrier_sheet(
+    policy: &ProductionPolicy,
+    font: &PrintFont,
+    block: &AddressBlock,
+    carrier: &Carrier,
+    mark: &IntegrityMark,
+    imb: Option<&Imb>,
+) -> Result<Vec<u8>, CarrierError> {
+    const SENDER_PT: f64 = 8.5;
+    let mut content = Content::new(font);
+    let mut base = policy.return_area().top + SENDER_PT / 72.0;
+    for line in &carrier.sender {
+        content.text(block.left_in, base, SENDER_PT, line);
+        base += block.line_em * SENDER_PT / 72.0;
+    }
+    let set = address::set(font, block, &carrier.to).map_err(CarrierError::Address)?;
+    let em = set.size_pt / 72.0;
+    let mut base = block.top_in + block.height_in - block.descent_em * em;
+    for (indent_pt, line) in set.lines.iter().rev() {
+        content.text(block.left_in + indent_pt / 72.0, base, set.size_pt, line);
+        base -= block.line_em * em;
+    }
+    draw_marks(&mut content, policy, mark, imb).map_err(CarrierError::Mark)?;
     Ok(content.into_bytes())
 }

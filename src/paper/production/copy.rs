@@ -15,7 +15,8 @@ use crate::paper::production::content::FONT;
 use crate::paper::production::pdf::PdfWriter;
 use crate::paper::production::plan::{SHEET_HEIGHT_IN, SHEET_WIDTH_IN};
 
-/// Objects remembered as written, in each of two generations. 40 bytes each, so 5 MB at most, however long the batch is.
+/// Objects remembered as written, in each of two generations. They take
+/// 6 MB at most, however long the batch is.
 const REMEMBERED: usize = 1 << 16;
 /// How deep objects of a letter may nest.
 const DEPTH: usize = 60;

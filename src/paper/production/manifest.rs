@@ -40,6 +40,8 @@ pub struct Piece {
     pub grams: f64,
     /// SHA-256 over the hashes of its letters, in their order, one a line.
     pub letters_sha256: String,
+    /// Whether a sheet with another address is on top.
+    pub carrier: bool,
     /// Its letters, the first on top.
     pub letters: Vec<PieceLetter>,
 }
@@ -67,6 +69,7 @@ impl Piece {
             sheets,
             grams: tenths(policy.envelope.grams(sheets)),
             letters_sha256: hex::encode(hash.finalize()),
+            carrier: envelope.carrier.is_some(),
             letters: envelope
                 .letters
                 .iter()

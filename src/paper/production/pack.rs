@@ -1,6 +1,5 @@
 //! Which letters share an envelope: a pure function of the letters and the policy.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
@@ -139,7 +138,8 @@ pub fn pack(letters: Vec<Waiting>, policy: &ProductionPolicy) -> Packing {
     }
     packing.too_large.sort_unstable();
     for (key, mut group) in groups {
-        group.sort_by(by_number);
+        // Ids are in the order of their making: the oldest letter is on top.
+        group.sort_by(|a, b| a.letter.id.cmp(&b.letter.id));
         // Those that go alone end no envelope that others could still share.
         let mut open: Option<Packed> = None;
         for letter in group {
@@ -166,8 +166,4 @@ pub fn pack(letters: Vec<Waiting>, policy: &ProductionPolicy) -> Packing {
         packing.envelopes.extend(open);
     }
     packing
-}
-
-fn by_number(a: &Waiting, b: &Waiting) -> Ordering {
-    (&a.letter.number, &a.letter.id).cmp(&(&b.letter.number, &b.letter.id))
 }
