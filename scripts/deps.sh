@@ -59,7 +59,8 @@ have_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 have_curl() { command -v curl >/dev/null; }
 have_node() { command -v node >/dev/null && command -v npm >/dev/null; }
 have_qpdf() { command -v qpdf >/dev/null; }
-have_poppler() { command -v pdftotext >/dev/null && command -v pdfinfo >/dev/null && command -v pdffonts >/dev/null; }
+have_poppler() { command -v pdftotext >/dev/null && command -v pdfinfo >/dev/null && command -v pdffonts >/dev/null &&
+    command -v pdftoppm >/dev/null; }
 have_pango() {
     # what WeasyPrint opens by name
     local known
@@ -96,7 +97,7 @@ if [ "$purpose" = test ]; then
     need have_curl "curl (the integrator's guide is run)" curl
     need have_node "Node.js with npm (client of resumable uploads)" nodejs npm
     need have_qpdf "qpdf (reads the letters' PDFs)" qpdf
-    need have_poppler "pdftotext, pdfinfo, pdffonts (read the letters' PDFs)" poppler-utils
+    need have_poppler "pdftotext, pdfinfo, pdffonts, pdftoppm (read the letters' PDFs)" poppler-utils
     need have_setpriv "setpriv (PostgreSQL refuses root)" util-linux
 fi
 
@@ -139,6 +140,7 @@ have_moto() { [ -x .tools/venv/bin/moto_server ]; }
 have_tus() { scripts/tools-tus.sh --check; }
 have_schemathesis() { ls .tools/schemathesis/schemathesis-*.installed >/dev/null 2>&1; }
 have_weasyprint() { ls .tools/weasyprint/weasyprint-*.installed >/dev/null 2>&1; }
+have_zxing() { ls .tools/venv/zxing-*.installed >/dev/null 2>&1; }
 have_numpy() { [ -d "$(echo .tools/venv/lib/python3*/site-packages/numpy)" ]; }
 
 component() { # CHECK WHAT SCRIPT [ARGUMENT...]
@@ -167,6 +169,7 @@ else
     component have_tus "client of resumable uploads" scripts/tools-tus.sh
     component have_schemathesis "schemathesis (sends what the API describes)" scripts/tools-schemathesis.sh
     component have_numpy "numpy (calendar oracle)" scripts/tools-numpy.sh
+    component have_zxing "zxing-cpp (reads bar codes off printed sheets)" scripts/tools-zxing.sh
 fi
 
 if [ "$missing" != 0 ]; then

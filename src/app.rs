@@ -19,6 +19,7 @@ use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
 use crate::engine::{Engine, Parts};
+use crate::fax::{Fax, Gateway, GatewayError};
 use crate::http::api::Api;
 use crate::http::limits::Use;
 use crate::http::plan::DoorsPlan;
@@ -31,17 +32,23 @@ use crate::letters::render::OpenError;
 use crate::letters::stages::Letters;
 use crate::letters::{self, Renderer};
 use crate::model::calendar::Calendar;
+use crate::model::ids::Brand;
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
 use crate::outside::objects::{self, ObjectError, Objects};
 use crate::outside::oidc::{Oidc, OidcError};
 use crate::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError};
 use crate::outside::spool::Spool;
+use crate::paper::production::address::AddressCheck;
+use crate::paper::{self, Paper, PaperPolicy};
 use crate::settings::{ScannerUse, Settings};
 
 /// Why the program can't start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// The fax gateway's folder can't be used.
+    #[error(transparent)]
+    Fax(#[from] GatewayError),
     /// A plan can't be used.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -99,6 +106,10 @@ pub struct App {
     pub letters: Letters,
     /// The journey of letters, as far as their ways go.
     pub correspondence: Correspondence,
+    /// Letters on paper: print batches and their envelopes.
+    pub paper: Paper,
+    /// Answers by fax.
+    pub fax: Fax,
     /// The engine over all stages.
     pub engine: Engine,
     /// Who callers are.
@@ -182,6 +193,41 @@ pub fn open_renderer(config: Option<&Path>) -> Result<Arc<Renderer>, StartError>
     Ok(BUILT_IN.get_or_init(|| renderer).clone())
 }
 
+/// Print batches, for an operator beside a running node: the same parts, without stages.
+///
+/// # Errors
+/// When a plan, the templates or the object store can't be used.
+pub async fn open_paper(settings: &Settings, db: Db, ctx: Context) -> Result<Paper, StartError> {
+    let calendar = load_calendar(settings.config_dir.as_deref())?.plan;
+    let plan = CorrespondencePlan::load(settings.config_dir.as_deref())?.plan.paper;
+    let objects = objects::open(&settings.objects_options()).await?;
+    let renderer = open_renderer(settings.config_dir.as_deref())?;
+    let scratch = settings.data_dir.join("spool").join(&settings.node);
+    make_paper(settings, plan, PaperParts { db, ctx, calendar: Arc::new(calendar), objects, renderer, scratch })
+}
+
+/// What print batches are made of beside their policy.
+struct PaperParts {
+    db: Db,
+    ctx: Context,
+    calendar: Arc<Calendar>,
+    objects: Arc<dyn Objects>,
+    renderer: Arc<Renderer>,
+    scratch: PathBuf,
+}
+
+fn make_paper(settings: &Settings, plan: PaperPolicy, parts: PaperParts) -> Result<Paper, StartError> {
+    let PaperParts { db, ctx, calendar, objects, renderer, scratch } = parts;
+    let block = renderer.address_block().clone();
+    // letters that no window shows the address of are no letters
+    plan.production.check_letters(&block)?;
+    let check = AddressCheck::new(renderer.text_face().unwrap_or_default(), block)
+        .map_err(|error| OpenError::File { file: "fonts/".into(), message: error.to_string() })?;
+    let brands: Vec<Brand> = std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect();
+    let (plan, check) = (Arc::new(plan), Arc::new(check));
+    Ok(Paper { db, ctx, plan, calendar, objects, renderer, check, brands: brands.into(), scratch })
+}
+
 /// This program's own file, for the children it runs.
 ///
 /// # Errors
@@ -239,7 +285,8 @@ impl App {
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let mut policies = plan.work.clone();
-        policies.extend(correspondence.plan.work.clone());
+        let plans = correspondence.plan;
+        policies.extend(plans.work.clone());
         let access = open_access(&settings, db.clone(), ctx.clone())?;
         let intake = Intake {
             db: db.clone(),
@@ -255,7 +302,7 @@ impl App {
         let letters = Letters {
             db: db.clone(),
             ctx: ctx.clone(),
-            plan: Arc::new(correspondence.plan.letters),
+            plan: Arc::new(plans.letters),
             calendar: intake.calendar.clone(),
             objects: objects.clone(),
             renderer: open_renderer(settings.config_dir.as_deref())?,
@@ -264,13 +311,30 @@ impl App {
         let correspondence = Correspondence {
             db: db.clone(),
             ctx: ctx.clone(),
-            plan: Arc::new(correspondence.plan.delivery),
+            plan: Arc::new(plans.delivery),
             calendar: intake.calendar.clone(),
             objects: objects.clone(),
+        };
+        let parts = PaperParts {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            calendar: intake.calendar.clone(),
+            objects: objects.clone(),
+            renderer: letters.renderer.clone(),
+            scratch: spool_dir,
+        };
+        let paper = make_paper(&settings, plans.paper, parts)?;
+        let fax = Fax {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            plan: Arc::new(plans.fax),
+            objects: objects.clone(),
+            gateway: settings.fax_gateway.as_deref().map(Gateway::open).transpose()?,
         };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
         chains.extend(delivery::chains(&correspondence));
+        chains.push(paper::stages::chain(&paper));
         let engine = Engine::new(Parts {
             db,
             node: settings.node.clone(),
@@ -286,6 +350,8 @@ impl App {
             intake,
             letters,
             correspondence,
+            paper,
+            fax,
             engine,
             access,
             doors,
@@ -302,6 +368,7 @@ impl App {
             intake: self.intake.clone(),
             letters: self.letters.clone(),
             correspondence: self.correspondence.clone(),
+            paper: self.paper.clone(),
             engine: self.engine.clone(),
             access: self.access.clone(),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),

@@ -17,6 +17,8 @@ pub mod delivery;
 pub mod intake;
 pub mod letters;
 
+pub mod paper;
+
 pub mod http;
 
 pub mod settings;

@@ -103,6 +103,9 @@ pub struct Settings {
     /// Watched folders and buckets of the mailroom: scanners, fax and mail gateways (docs/sources.md).
     #[serde(default)]
     pub sources: Vec<SourceOptions>,
+    /// The folder of a fax gateway, the same one on every node (docs/fax.md). Without it, answers by fax go on paper.
+    #[serde(default)]
+    pub fax_gateway: Option<PathBuf>,
     /// Who vouches for people's logins (OpenID Connect): `[oidc]`, or `[[oidc]]` for each of several. Without it,
     /// only keys come in.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
 mod access;
+mod batches;
 mod cli;
 mod crash;
 mod delivery;
@@ -11,6 +12,7 @@ mod journey;
 mod letters;
 mod made;
 mod objects;
+mod paper;
 mod review;
 mod scanner;
 mod sources;

@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use crate::delivery::DeliveryPolicy;
 use crate::engine::plan::{Loaded, PlanError, WorkPolicy, load};
+use crate::fax::FaxPolicy;
 use crate::letters::LettersPolicy;
+use crate::paper::PaperPolicy;
 
 const BUILT_IN: &str = include_str!("../../pipelines/correspondence.toml");
 
@@ -19,6 +21,10 @@ pub struct CorrespondencePlan {
     pub letters: LettersPolicy,
     /// Which ways letters go, and the Messaging Center.
     pub delivery: DeliveryPolicy,
+    /// Envelopes and print batches.
+    pub paper: PaperPolicy,
+    /// Answers by fax.
+    pub fax: FaxPolicy,
     /// How each stage works.
     pub work: HashMap<String, WorkPolicy>,
 }
@@ -32,6 +38,8 @@ impl CorrespondencePlan {
         let loaded: Loaded<Self> = load("correspondence.toml", BUILT_IN, config)?;
         loaded.plan.letters.check()?;
         loaded.plan.delivery.check()?;
+        loaded.plan.fax.check()?;
+        loaded.plan.paper.check()?;
         for (stage, policy) in &loaded.plan.work {
             policy.check(stage)?;
         }
@@ -55,7 +63,7 @@ mod tests {
         assert!(plan.delivery.route.paper_categories.contains(&LetterCategory::Appeal), "COR-03");
         assert_eq!(plan.delivery.inbox.online_years, 2, "COR-23");
         assert!(plan.delivery.inbox.needs_answer(LetterType::AdditionalDocumentsRequested));
-        for stage in ["compose", "render", "route", "deliver"] {
+        for stage in ["compose", "render", "route", "deliver", "assemble"] {
             assert!(plan.work.contains_key(stage), "{stage}");
         }
     }

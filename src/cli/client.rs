@@ -9,13 +9,14 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Body, Client, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio_util::io::ReaderStream;
 
 use crate::http::api::submissions::OpenRequest;
 use crate::http::api::view::SubmissionView;
-use crate::model::ids::{CaseId, LetterId, SubmissionId};
+use crate::model::ids::{Brand, CaseId, LetterId, SubmissionId};
+use crate::model::paper::{BatchState, PrintFile};
 
 /// How often an outcome that is waited for is looked at when no event comes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -49,6 +50,16 @@ pub(super) enum ClientError {
     /// The server refused.
     #[error("the server refuses: {} ({})", .0.detail, .0.code)]
     Refused(Told),
+}
+
+/// A print batch, as far as the demo reports it.
+#[derive(Deserialize)]
+pub(super) struct BatchLine {
+    pub(super) name: String,
+    pub(super) state: BatchState,
+    pub(super) envelopes: i64,
+    pub(super) letters: i64,
+    pub(super) sheets: i64,
 }
 
 /// A client of one server.
@@ -108,6 +119,32 @@ impl ApiClient {
     /// A letter's PDF.
     pub(super) async fn letter_pdf(&self, letter: &LetterId) -> Result<Vec<u8>, ClientError> {
         let response = self.http.get(self.url_of("letters", &[letter.as_str(), "pdf"])?).send().await?;
+        if response.status().is_success() {
+            return Ok(response.bytes().await?.to_vec());
+        }
+        Err(refused(response).await)
+    }
+
+    /// Closes a print batch of what waits of a brand.
+    pub(super) async fn close_batch(&self, brand: &Brand) -> Result<(), ClientError> {
+        let request = self.http.post(self.url_of("print-batches", &[])?).json(&json!({ "brand": brand }));
+        read::<Value>(request.send().await?).await.map(|_| ())
+    }
+
+    /// The newest print batches.
+    pub(super) async fn batches(&self) -> Result<Vec<BatchLine>, ClientError> {
+        #[derive(Deserialize)]
+        struct Page {
+            batches: Vec<BatchLine>,
+        }
+        let page: Page = read(self.http.get(self.url_of("print-batches", &[])?).send().await?).await?;
+        Ok(page.batches)
+    }
+
+    /// A file of a print batch.
+    pub(super) async fn batch_file(&self, name: &str, file: PrintFile) -> Result<Vec<u8>, ClientError> {
+        let url = self.url_of("print-batches", &[name, "files", file.as_str()])?;
+        let response = self.http.get(url).send().await?;
         if response.status().is_success() {
             return Ok(response.bytes().await?.to_vec());
         }

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use serde::{Deserialize, Serialize};
 
 use super::client::{ApiClient, ClientError};
+use super::demo_batches::{self, ReportedBatch};
 use super::demo_letters::{self, ReportedLetter};
 use super::node::{Node, start_log};
 use super::submit::upload_bar;
@@ -99,6 +100,7 @@ struct Report {
     documents: Vec<ReportedDocument>,
     submissions: Vec<ReportedSubmission>,
     letters: Vec<ReportedLetter>,
+    batches: Vec<ReportedBatch>,
     ledger: ReportedLedger,
     scanner: ReportedScanner,
     /// What did not become what the scenario says.
@@ -209,6 +211,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
     }
     let data = (args.data.as_path(), &node.app.settings.brand);
     let letters = demo_letters::play(node, &demo.client, &samples.join("events"), data, &mut demo.surprises).await?;
+    let batches = demo_batches::close(&demo.client, data).await?;
     let counted = {
         let mut conn = intake.db.read().await?;
         ledger::count(&mut conn).await?
@@ -221,6 +224,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         documents: demo.report,
         submissions: demo.submissions,
         letters,
+        batches,
         ledger: ReportedLedger { counted: ledger::Ledger { difference, ..counted }, objects },
         scanner: ReportedScanner {
             engine: version.engine.clone(),
@@ -245,6 +249,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         }),
     );
     output::table(["event", "letter", "state", "goes to", "pages"], report.letters.iter().map(ReportedLetter::row));
+    output::table(["print batch", "envelopes", "letters", "sheets", "file"], report.batches.iter().map(ReportedBatch::row));
     output::tell_scanner(&version);
     output::ledger_of_letters(&report.ledger.counted);
     println!("ledger: {} receipts, difference {}", report.ledger.counted.receipts, report.ledger.counted.difference);

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::{CliError, Common, Environment, code, output};
 use crate::app::open_db;
 use crate::db::deliveries::Delivery;
+use crate::db::envelopes::Envelope;
 use crate::db::routing::{self, Held, Hold};
 use crate::db::{Db, Stamp, messages};
 use crate::delivery::reconcile::take_offline;
 use crate::delivery::stop::{self, WithWays};
 use crate::delivery::{LetterError, holds};
 use crate::model::ids::{Brand, HoldId, LetterId, Tin};
-use crate::model::letter::{LetterType, StopReason};
+use crate::model::letter::{DeliveryChannel, LetterType, StopReason};
 use crate::model::route::RouteReason;
 use crate::outside::context::Context;
 use crate::settings::Settings;
@@ -174,7 +175,7 @@ impl Desk {
                 "category": letter.category,
                 "state": letter.state,
                 "because": letter.reason.as_ref().map(|(code, sentence)| json!({ "code": code, "sentence": sentence })),
-                "deliveries": found.deliveries.iter().map(view).collect::<Vec<_>>(),
+                "deliveries": found.deliveries.iter().map(|one| view(one, &found.envelopes)).collect::<Vec<_>>(),
                 "supersedes": letter.supersedes,
                 "superseded_by": letter.superseded_by,
             }));
@@ -190,6 +191,10 @@ impl Desk {
             if let Some(code) = &delivery.reason {
                 println!("    {}", stopped(code));
             }
+        }
+        for (batch, envelope) in &found.envelopes {
+            let reason = envelope.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            println!("  Envelope {} of {batch}: {}{reason}", envelope.sequence, envelope.state);
         }
         if let Some(other) = &letter.supersedes {
             println!("  It takes the place of {other}.");
@@ -252,7 +257,11 @@ impl Desk {
     }
 }
 
-fn view(delivery: &Delivery) -> Value {
+fn view(delivery: &Delivery, envelopes: &[(String, Envelope)]) -> Value {
+    let envelopes = if delivery.channel == DeliveryChannel::Paper { envelopes } else { &[] };
+    let envelopes = envelopes.iter().map(|(batch, envelope)| {
+        json!({ "batch": batch, "sequence": envelope.sequence, "state": envelope.state, "reason": envelope.reason })
+    });
     let reasons = delivery.reasons.iter().map(|code| json!({ "code": code, "sentence": sentence(code) }));
     json!({
         "channel": delivery.channel,
@@ -261,6 +270,7 @@ fn view(delivery: &Delivery) -> Value {
         "stopped": delivery.reason,
         "created_at": delivery.created_at.to_string(),
         "ended_at": delivery.ended_at.map(|at| at.to_string()),
+        "envelopes": envelopes.collect::<Vec<_>>(),
     })
 }
 

@@ -1,9 +1,11 @@
 //! The command line.
 
 mod admin;
+mod batches;
 mod bench;
 mod client;
 mod demo;
+mod demo_batches;
 mod demo_letters;
 mod inspect;
 mod keys;
@@ -39,6 +41,7 @@ use crate::model::judgement::UnknownCode;
 use crate::model::phi::Phi;
 use crate::model::reference::ReferenceKind;
 use crate::model::submission::Said;
+use crate::paper::PaperError;
 use crate::settings::{Settings, SettingsError};
 
 /// Document intake and correspondence for health plans.
@@ -140,6 +143,11 @@ enum Command {
     Letters {
         #[command(subcommand)]
         command: letters::LettersCommand,
+    },
+    /// Letters on paper: print batches, the printer's word, what came back.
+    Batches {
+        #[command(subcommand)]
+        command: Box<batches::BatchesCommand>,
     },
     /// The event log.
     Audit {
@@ -292,6 +300,8 @@ enum CliError {
     #[error(transparent)]
     Letter(#[from] LetterError),
     #[error(transparent)]
+    Paper(#[from] PaperError),
+    #[error(transparent)]
     Manage(#[from] ManageError),
     #[error(transparent)]
     Client(#[from] client::ClientError),
@@ -408,6 +418,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Letters { command } => {
             node::start_log(environment, false);
             letters::run(command, environment).await
+        }
+        Command::Batches { command } => {
+            node::start_log(environment, false);
+            batches::run(*command, environment).await
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());

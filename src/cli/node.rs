@@ -141,6 +141,16 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "could not tend the Messaging Center"),
         }
+        match app.paper.reconcile(&app.settings.node).await {
+            Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended print batches"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not tend print batches"),
+        }
+        match app.fax.reconcile(&app.settings.node).await {
+            Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended faxes"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not tend faxes"),
+        }
         app.engine.wake();
     }
 }

@@ -56,8 +56,8 @@ pub(super) fn ledger_of_letters(ledger: &Ledger) {
     );
     for of in &ledger.deliveries {
         println!(
-            "deliveries by {} {}: waiting {}, delivered {}, stopped {}; without a reason {}",
-            of.channel, of.created, of.waiting, of.delivered, of.stopped, of.unexplained
+            "deliveries by {} {}: waiting {}, in a batch {}, delivered {}, returned {}, stopped {}; without a reason {}",
+            of.channel, of.created, of.waiting, of.in_batch, of.delivered, of.returned, of.stopped, of.unexplained
         );
     }
 }

@@ -123,6 +123,44 @@ pub async fn list(
     rows.iter().map(read).collect()
 }
 
+/// The delivery of that id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn get(conn: &mut Conn, id: &DeliveryId) -> Result<Option<Delivery>, DbError> {
+    let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Deliveries of a brand that wait for a channel and were decided before an instant, oldest first, behind `after`
+/// (creation in microseconds, id).
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(
+    conn: &mut Conn,
+    brand: &Brand,
+    channel: DeliveryChannel,
+    before: Timestamp,
+    after: Option<(i64, &DeliveryId)>,
+    limit: i64,
+) -> Result<Vec<Delivery>, DbError> {
+    let (at, id) = after.map_or((i64::MIN, ""), |(at, id)| (at, id.as_str()));
+    let rows = sqlx::query(select!(
+        "WHERE channel = $1 AND state = 'waiting' AND created_at < $2 AND (created_at, id) > ($3, $4) AND brand = $5
+         ORDER BY created_at, id LIMIT $6"
+    ))
+    .bind(channel.as_str())
+    .bind(before.as_microsecond())
+    .bind(at)
+    .bind(id)
+    .bind(brand.as_str())
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 /// Brings a delivery into a state, with posting and event.
 ///
 /// # Errors
@@ -139,7 +177,7 @@ pub async fn transition(
     )
     .bind(to.as_str())
     .bind(reason)
-    .bind((to != DeliveryState::Waiting).then(|| stamp.now()))
+    .bind(to.is_final().then(|| stamp.now()))
     .bind(delivery.id.as_str())
     .bind(delivery.version)
     .execute(&mut *conn)

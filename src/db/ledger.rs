@@ -12,6 +12,7 @@ use crate::codes;
 use crate::model::document::DocumentState;
 use crate::model::ids::Brand;
 use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState};
+use crate::model::paper::EnvelopeState;
 use crate::model::submission::SubmissionState;
 
 codes! {
@@ -29,6 +30,8 @@ codes! {
         Paper = "delivery_paper",
         /// Deliveries of letters by fax.
         Fax = "delivery_fax",
+        /// Envelopes.
+        Envelope = "envelope",
     }
 }
 
@@ -127,8 +130,12 @@ pub struct DeliveryCount {
     pub created: i64,
     /// Rows that wait for their channel.
     pub waiting: i64,
+    /// Rows that their channel has taken.
+    pub in_batch: i64,
     /// Rows that arrived.
     pub delivered: i64,
+    /// Rows that came back.
+    pub returned: i64,
     /// Rows that were stopped.
     pub stopped: i64,
     /// Of those, the ones that say no reason.
@@ -154,6 +161,14 @@ pub struct Ledger {
     pub letters: LetterCount,
     /// What became of their deliveries, per channel.
     pub deliveries: Vec<DeliveryCount>,
+    /// Deliveries that say they are in a batch and not in the mail yet.
+    pub in_batches: i64,
+    /// Letters in envelopes that are not in the mail yet; an envelope that another took the place of is not counted.
+    pub in_envelopes: i64,
+    /// Sheets of all envelopes.
+    pub sheets: i64,
+    /// Sheets of all batches.
+    pub planned_sheets: i64,
     /// Sum of all deviations; anything but 0 is an alarm.
     pub difference: i64,
 }
@@ -169,6 +184,15 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
          UNION ALL SELECT 'row', 'submission', state, COUNT(*) FROM submission GROUP BY state
          UNION ALL SELECT 'row', 'letter', state, COUNT(*) FROM letter GROUP BY state
          UNION ALL SELECT 'row', 'delivery_' || channel, state, COUNT(*) FROM delivery GROUP BY channel, state
+         UNION ALL SELECT 'row', 'envelope', state, COUNT(*) FROM envelope GROUP BY state
+         UNION ALL SELECT 'on_its_way', 'delivery_paper', NULL, COUNT(*) FROM delivery
+                   WHERE channel = 'paper' AND state = 'in_batch'
+         UNION ALL SELECT 'in_envelopes', 'delivery_paper', NULL, COUNT(*) FROM envelope_letter i
+                   JOIN envelope e ON e.id = i.envelope_id
+                   WHERE e.state IN ('in_batch', 'printed', 'inserted', 'spoiled')
+                   AND NOT EXISTS (SELECT 1 FROM envelope n WHERE n.reprint_of = e.id)
+         UNION ALL SELECT 'planned_sheets', 'envelope', NULL, CAST(COALESCE(SUM(sheets), 0) AS BIGINT) FROM print_batch
+         UNION ALL SELECT 'sheets', 'envelope', NULL, CAST(COALESCE(SUM(sheets), 0) AS BIGINT) FROM envelope
          UNION ALL SELECT 'in', kind, to_state, COUNT(*) FROM posting GROUP BY kind, to_state
          UNION ALL SELECT 'out', kind, from_state, COUNT(*) FROM posting WHERE from_state IS NOT NULL GROUP BY kind, from_state
          UNION ALL SELECT 'receipts', kind, NULL, COUNT(*) FROM receipt GROUP BY kind
@@ -201,6 +225,7 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     for channel in DeliveryChannel::ALL {
         states.extend(DeliveryState::ALL.iter().map(|s| (Kind::delivery(*channel), s.to_string())));
     }
+    states.extend(EnvelopeState::ALL.iter().map(|s| (Kind::Envelope, s.to_string())));
     // A state that the program does not know is counted, too: it must not be there.
     for (what, kind, state) in figures.keys() {
         if matches!(what.as_str(), "row" | "in" | "out")
@@ -239,7 +264,9 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
             channel,
             created: figure("receipts", kind.as_str(), ""),
             waiting: row(kind, DeliveryState::Waiting.as_str()),
+            in_batch: row(kind, DeliveryState::InBatch.as_str()),
             delivered: row(kind, DeliveryState::Delivered.as_str()),
+            returned: row(kind, DeliveryState::Returned.as_str()),
             stopped: row(kind, DeliveryState::Stopped.as_str()),
             unexplained: figure("unexplained", kind.as_str(), ""),
         }
@@ -248,11 +275,17 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     let born = |kind: Kind| figure("born", kind.as_str(), "");
     let of_letters = letters.deviation(born(Kind::Letter))
         + deliveries.iter().map(|count| count.deviation(born(Kind::delivery(count.channel)))).sum::<i64>();
+    let in_batches = figure("on_its_way", Kind::Paper.as_str(), "");
+    let in_envelopes = figure("in_envelopes", Kind::Paper.as_str(), "");
+    let sheets = figure("sheets", "envelope", "");
+    let planned_sheets = figure("planned_sheets", "envelope", "");
     let difference = lines.iter().map(|line| (line.rows - line.posted).abs()).sum::<i64>()
         + (receipts - accepted_rows).abs()
         + (receipts - accepted_postings).abs()
         + (waiting_rows - tasks).abs()
-        + of_letters;
+        + of_letters
+        + (in_batches - in_envelopes).abs()
+        + (sheets - planned_sheets).abs();
     Ok(Ledger {
         lines,
         receipts,
@@ -262,6 +295,10 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
         tasks,
         letters,
         deliveries,
+        in_batches,
+        in_envelopes,
+        sheets,
+        planned_sheets,
         difference,
     })
 }
@@ -277,7 +314,7 @@ impl LetterCount {
 impl DeliveryCount {
     /// As [`LetterCount::deviation`].
     const fn deviation(&self, born: i64) -> i64 {
-        let rows = self.waiting + self.delivered + self.stopped;
+        let rows = self.waiting + self.in_batch + self.delivered + self.returned + self.stopped;
         (self.created - rows).abs() + (self.created - born).abs() + self.unexplained
     }
 }

@@ -5,12 +5,15 @@
 //! ([`work::claim`]). There are no repository traits: they would repeat every signature and hide the
 //! transaction.
 
+pub mod batches;
 pub mod case_files;
 pub mod contents;
 pub mod deliveries;
 pub mod documents;
+pub mod envelopes;
 pub mod events;
 pub mod fill;
+pub mod fax_jobs;
 pub mod idempotency;
 pub mod keys;
 pub mod leases;
@@ -18,6 +21,7 @@ pub mod ledger;
 pub mod letter_upkeep;
 pub mod letters;
 pub mod messages;
+pub mod paper_tasks;
 pub mod reference;
 pub mod returns;
 pub mod routing;

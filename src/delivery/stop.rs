@@ -3,6 +3,7 @@
 use super::route::{stop as stop_letter, stop_waiting};
 use super::{COMPOSE, DELIVER, LetterError, ROUTE};
 use crate::db::deliveries::{self, Delivery};
+use crate::db::envelopes::{self, Envelope};
 use crate::db::letters::{self, Change, Letter};
 use crate::db::{Conn, Db, DbError, Stamp, routing, work};
 use crate::model::ids::LetterId;
@@ -15,6 +16,8 @@ pub struct WithWays {
     pub letter: Letter,
     /// Its deliveries.
     pub deliveries: Vec<Delivery>,
+    /// The envelopes that it was put into, the last one first, with the names of their batches.
+    pub envelopes: Vec<(String, Envelope)>,
 }
 
 impl WithWays {
@@ -31,7 +34,9 @@ impl WithWays {
 pub async fn look(conn: &mut Conn, id: &LetterId) -> Result<Option<WithWays>, DbError> {
     let Some(letter) = letters::get(conn, id).await? else { return Ok(None) };
     let deliveries = deliveries::of_letter(conn, id).await?;
-    Ok(Some(WithWays { letter, deliveries }))
+    let on_paper = deliveries.iter().any(|delivery| delivery.channel == DeliveryChannel::Paper);
+    let envelopes = if on_paper { envelopes::of_letter(conn, id).await? } else { Vec::new() };
+    Ok(Some(WithWays { letter, deliveries, envelopes }))
 }
 
 /// The letter as it was seen.

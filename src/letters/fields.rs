@@ -12,6 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::letters::faults::{FieldFault, FieldRule};
 use crate::letters::fonts::Coverage;
+use crate::model::address::is_state;
 use crate::model::phi::Phi;
 
 /// Characters of a line of text.
@@ -130,7 +131,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Where a line may end inside a word that is too long for one, as file names are.
-pub(super) const MAY_BREAK: char = '\u{200b}';
+pub(crate) const MAY_BREAK: char = '\u{200b}';
 /// Words of more characters may be broken.
 const WORD_CHARS: usize = 30;
 /// After so many characters a long word may be broken where nothing in it offers itself.
@@ -295,13 +296,10 @@ impl Field for Count {
 #[serde(transparent)]
 pub struct State(pub String);
 
-const STATES: &str = "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY \
-                      NC ND OH OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY AS GU MP PR VI FM MH PW AA AE AP";
-
 impl Field for State {
     fn read(value: Option<&Value>, reader: &mut Reader<'_>) -> Option<Self> {
         let text = reader.text(value, LINE_CHARS, false)?;
-        if text.len() != 2 || !STATES.split_ascii_whitespace().any(|state| state == text) {
+        if !is_state(&text) {
             reader.fault(FieldRule::NotAState);
             return None;
         }

@@ -1,7 +1,7 @@
 //! The pinned fonts, and which characters they can show. The system's fonts are never looked at.
 
 use typst::foundations::Bytes;
-use typst::text::{Font, FontBook};
+use typst::text::{Font, FontBook, FontVariant};
 use typst::utils::LazyHash;
 
 use crate::letters::files::Files;
@@ -32,6 +32,12 @@ impl Fonts {
             fonts.extend(Font::iter(Bytes::new(bytes.clone())));
         }
         Self { book: LazyHash::new(FontBook::from_fonts(&fonts)), fonts }
+    }
+
+    /// The face that text is set in where nothing sets it off.
+    pub(super) fn text_face(&self) -> Option<&[u8]> {
+        let mut faces = self.fonts.iter().filter(|font| font.info().family == TEXT_FAMILY);
+        faces.find(|font| font.info().variant == FontVariant::default()).map(|font| font.data().as_slice())
     }
 
     pub(super) fn coverage(&self) -> Coverage {

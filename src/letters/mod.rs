@@ -22,6 +22,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod render;
 pub mod stages;
+pub mod window;
 mod world;
 
 pub use data::LetterData;

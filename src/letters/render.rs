@@ -23,6 +23,7 @@ use crate::letters::fonts::{Coverage, Fonts, TEXT_FAMILY};
 use crate::letters::head::Head;
 use crate::letters::overflow::{self, Geometry, Overflow};
 use crate::letters::plan::LettersPolicy;
+use crate::letters::window::AddressBlock;
 use crate::letters::world::{LetterWorld, Shared, id};
 use crate::model::letter::LetterType;
 use crate::model::phi::Phi;
@@ -123,6 +124,7 @@ pub struct Renderer {
     samples: BTreeMap<LetterType, Vec<Sample>>,
     versions: BTreeMap<LetterType, String>,
     geometry: Geometry,
+    address: AddressBlock,
     standards: PdfStandards,
 }
 
@@ -168,8 +170,10 @@ impl Renderer {
         }
         let geometry_file = "letters/common/geometry.toml";
         let geometry = files.get(geometry_file).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let geometry = toml::from_str(&geometry.unwrap_or_default())
-            .map_err(|error: toml::de::Error| wrong(geometry_file, error.to_string()))?;
+        let geometry = geometry.unwrap_or_default();
+        let unread = |error: toml::de::Error| wrong(geometry_file, error.to_string());
+        let address = toml::from_str(&geometry).map_err(unread)?;
+        let geometry = toml::from_str(&geometry).map_err(unread)?;
         let standards = PdfStandards::new(&[PdfStandard::Ua_1, PdfStandard::A_2a])
             .map_err(|error| wrong("PDF", error.message().to_string()))?;
         let coverage = fonts.coverage();
@@ -180,6 +184,7 @@ impl Renderer {
             samples,
             versions,
             geometry,
+            address,
             standards,
         })
     }
@@ -212,6 +217,16 @@ impl Renderer {
     /// Which characters letters can show.
     pub fn coverage(&self) -> &Coverage {
         &self.coverage
+    }
+
+    /// Where the address is on a letter's first page.
+    pub const fn address_block(&self) -> &AddressBlock {
+        &self.address
+    }
+
+    /// The font that letters are set in: a file of one upright face.
+    pub fn text_face(&self) -> Option<&[u8]> {
+        self.shared.fonts.text_face()
     }
 
     /// Checks what a letter is to be made of.

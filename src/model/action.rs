@@ -73,6 +73,14 @@ codes! {
         EditMessages = "edit_messages",
         /// See which letters that need an answer were not opened in time (COR-26).
         ReadUnread = "read_unread",
+        /// See print batches, and how their envelopes stand (OPS-04).
+        ReadPrintBatches = "read_print_batches",
+        /// Read a batch's print file and manifest.
+        DownloadPrintBatch = "download_print_batch",
+        /// Take a printer's word and what came back, have spoiled envelopes printed again, see to addresses (COR-42).
+        WorkPrintBatches = "work_print_batches",
+        /// Close a batch before the cut-off, hold batches back and let them go (COR-16).
+        DecidePrintBatches = "decide_print_batches",
         /// Read the metrics.
         ReadMetrics = "read_metrics",
         /// Ask who one is.
@@ -97,6 +105,10 @@ impl Action {
             | Self::ReplayDeadLetters
             | Self::ReadMailroom
             | Self::StopLetters
+            | Self::ReadPrintBatches
+            | Self::DownloadPrintBatch
+            | Self::WorkPrintBatches
+            | Self::DecidePrintBatches
             | Self::ReadUnread => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
@@ -131,13 +143,14 @@ impl Action {
             }
             Self::UndoMatch => &[Supervisor, Reviewer],
             Self::ReadDisclosures => &[Supervisor, PrivacyAuditor],
-            Self::DecideHeld | Self::DestroyQuarantined => &[Supervisor],
+            Self::DecideHeld | Self::DestroyQuarantined | Self::DecidePrintBatches => &[Supervisor],
             Self::ReadDeadLetters
             | Self::ReplayDeadLetters
             | Self::StopLetters
             | Self::ReadPaper
             | Self::ReadUnread => &[Supervisor, Administrator],
-            Self::ReadMailroom => &[MailroomOperator, Supervisor, Administrator],
+            Self::ReadMailroom | Self::ReadPrintBatches => &[MailroomOperator, Supervisor, Administrator],
+            Self::DownloadPrintBatch | Self::WorkPrintBatches => &[MailroomOperator, Supervisor],
             Self::ReadAudit => &[PrivacyAuditor],
             Self::WriteReference | Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements => &[Administrator],
             Self::ReadMetrics => &[Administrator],

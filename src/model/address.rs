@@ -16,6 +16,15 @@ pub struct Address {
     pub zip: String,
 }
 
+/// States and territories as the post writes them, and the military's "states" (USPS Publication 28, appendix B).
+const STATES: &str = "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY \
+                      NC ND OH OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY AS GU MP PR VI FM MH PW AA AE AP";
+
+/// Whether there is such a state or territory, in two capital letters.
+pub fn is_state(text: &str) -> bool {
+    text.len() == 2 && STATES.split_ascii_whitespace().any(|state| state == text)
+}
+
 /// The longest line, in characters: longer ones fit no envelope window.
 const LINE: usize = 60;
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::civil::{Date, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, Zoned};
 use serde::Deserialize;
@@ -118,6 +118,12 @@ impl Calendar {
     /// The first instant that is no longer of the day: what happens before it is in time.
     pub fn end_of_day(&self, day: Date) -> Timestamp {
         day.tomorrow().map_or(Timestamp::MAX, |next| self.start_of_day(next))
+    }
+
+    /// The instant at which the payer's clocks show that time of a day: the first one where they show it twice, the one
+    /// as much later where they leave it out.
+    pub fn at(&self, day: Date, time: Time) -> Timestamp {
+        day.to_datetime(time).to_zoned(self.zone.clone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
     }
 
     /// Whether business is done on that day.

@@ -12,6 +12,7 @@ use crate::model::document::{Access, DocumentState};
 use crate::model::ids::{Brand, EventId};
 use crate::model::judgement::UnknownCode;
 use crate::model::letter::{DeliveryState, LetterState};
+use crate::model::paper::{BatchState, EnvelopeState};
 use crate::model::submission::SubmissionState;
 
 /// What happened.
@@ -79,6 +80,20 @@ pub enum EventType {
     NobodyEntitled,
     /// A letter that needs an answer was not opened in time (COR-26).
     MessageUnread,
+    /// A print batch came into a state.
+    PrintBatch(BatchState),
+    /// A printer's word on a batch was taken.
+    PrintBatchAcknowledged,
+    /// Somebody got a batch's print file or manifest (OPS-14).
+    PrintBatchDownloaded,
+    /// A batch is held back, or no longer.
+    PrintBatchHoldChanged,
+    /// An envelope was spoiled or came back (COR-42).
+    Envelope(EnvelopeState),
+    /// Letters can't go on paper before a person has seen to something.
+    PaperTaskRaised,
+    /// A person has seen to it.
+    PaperTaskEnded,
 }
 
 impl fmt::Display for EventType {
@@ -115,6 +130,13 @@ impl fmt::Display for EventType {
             Self::PaperChanged => f.write_str("tin.paper_changed"),
             Self::NobodyEntitled => f.write_str("tin.nobody_entitled"),
             Self::MessageUnread => f.write_str("message.unread"),
+            Self::PrintBatch(state) => write!(f, "print_batch.{state}"),
+            Self::PrintBatchAcknowledged => f.write_str("print_batch.acknowledged"),
+            Self::PrintBatchDownloaded => f.write_str("print_batch.downloaded"),
+            Self::PrintBatchHoldChanged => f.write_str("print_batch.hold_changed"),
+            Self::Envelope(state) => write!(f, "envelope.{state}"),
+            Self::PaperTaskRaised => f.write_str("paper_task.raised"),
+            Self::PaperTaskEnded => f.write_str("paper_task.ended"),
         }
     }
 }
@@ -148,6 +170,11 @@ impl FromStr for EventType {
             "tin.paper_changed" => Self::PaperChanged,
             "tin.nobody_entitled" => Self::NobodyEntitled,
             "message.unread" => Self::MessageUnread,
+            "print_batch.acknowledged" => Self::PrintBatchAcknowledged,
+            "print_batch.downloaded" => Self::PrintBatchDownloaded,
+            "print_batch.hold_changed" => Self::PrintBatchHoldChanged,
+            "paper_task.raised" => Self::PaperTaskRaised,
+            "paper_task.ended" => Self::PaperTaskEnded,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
@@ -156,6 +183,8 @@ impl FromStr for EventType {
                 ("submission", state) => Self::Submission(state.parse()?),
                 ("letter", state) => Self::Letter(state.parse()?),
                 ("delivery", state) => Self::Delivery(state.parse()?),
+                ("print_batch", state) => Self::PrintBatch(state.parse()?),
+                ("envelope", state) => Self::Envelope(state.parse()?),
                 ("case", rest) => match rest.split_once('.').ok_or(unknown.clone())? {
                     ("opened", kind) => Self::CaseOpened(kind.parse()?),
                     ("status_changed", kind) => Self::CaseStatusChanged(kind.parse()?),
@@ -250,7 +279,14 @@ mod tests {
             EventType::PaperChanged,
             EventType::NobodyEntitled,
             EventType::MessageUnread,
+            EventType::PrintBatchAcknowledged,
+            EventType::PrintBatchDownloaded,
+            EventType::PrintBatchHoldChanged,
+            EventType::PaperTaskRaised,
+            EventType::PaperTaskEnded,
         ];
+        all.extend(BatchState::ALL.iter().map(|state| EventType::PrintBatch(*state)));
+        all.extend(EnvelopeState::ALL.iter().map(|state| EventType::Envelope(*state)));
         all.extend(LetterState::ALL.iter().map(|state| EventType::Letter(*state)));
         all.extend(DeliveryState::ALL.iter().map(|state| EventType::Delivery(*state)));
         all.extend(DocumentState::ALL.iter().map(|s| EventType::Document(*s)));

@@ -170,6 +170,18 @@ text_id!(
     HoldId, "hold id", uuid
 );
 text_id!(
+    /// A print batch's id (UUIDv7).
+    BatchId, "batch id", uuid
+);
+text_id!(
+    /// An envelope's id (UUIDv7).
+    EnvelopeId, "envelope id", uuid
+);
+text_id!(
+    /// The id (UUIDv7) of what a person must see to before letters can go on paper.
+    PaperTaskId, "paper task id", uuid
+);
+text_id!(
     /// A message's id (UUIDv7): what users see in the Messaging Center.
     MessageId, "message id", uuid
 );
@@ -283,6 +295,7 @@ text_id!(
 );
 
 printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, LetterId, DeliveryId, MessageId);
+printable!(BatchId, EnvelopeId, PaperTaskId);
 printable!(Issuer, Brand, Sha256, ReferenceNumber, LetterNumber, HoldId);
 hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 

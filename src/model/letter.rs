@@ -216,10 +216,21 @@ codes! {
     pub enum DeliveryState {
         /// It waits for its channel.
         Waiting = "waiting",
-        /// It is where its addressee can read it.
+        /// It is in an envelope of a print batch.
+        InBatch = "in_batch",
+        /// It is where its addressee can read it, or in the mail.
         Delivered = "delivered",
+        /// The post brought it back.
+        Returned = "returned",
         /// It was stopped (COR-16).
         Stopped = "stopped",
+    }
+}
+
+impl DeliveryState {
+    /// Whether nothing more is done for it by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Delivered | Self::Stopped)
     }
 }
 
@@ -232,6 +243,8 @@ codes! {
         HeldTin = "held_tin",
         /// Another letter took its place.
         Superseded = "superseded",
+        /// It belongs to a trial, of which nothing is printed (INT-35).
+        Trial = "trial",
         /// What it says is wrong.
         WrongContent = "wrong_content",
         /// It is for somebody else.
@@ -248,7 +261,7 @@ codes! {
 impl StopReason {
     /// Whether a person may give it; the others follow from what stands in the rows.
     pub const fn is_for_people(self) -> bool {
-        !matches!(self, Self::HeldType | Self::HeldTin | Self::Superseded)
+        !matches!(self, Self::HeldType | Self::HeldTin | Self::Superseded | Self::Trial)
     }
 
     /// The reason as a sentence.
@@ -257,6 +270,7 @@ impl StopReason {
             Self::HeldType => "Letters of this type are held back.",
             Self::HeldTin => "Letters to this practice are held back.",
             Self::Superseded => "Another letter took its place.",
+            Self::Trial => "It belongs to a trial: nothing of one is printed.",
             Self::WrongContent => "A person stopped it: what it says is wrong.",
             Self::WrongAddressee => "A person stopped it: it is for somebody else.",
             Self::Duplicate => "A person stopped it: the same was written already.",

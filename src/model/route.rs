@@ -49,6 +49,8 @@ codes! {
         HandedOut = "handed_out",
         /// It needs an answer, and nobody opened it in time (COR-26).
         UnreadInTime = "unread_in_time",
+        /// It could not be sent by fax (COR-13).
+        FaxFailed = "fax_failed",
     }
 }
 
@@ -77,6 +79,7 @@ impl RouteReason {
             Self::ManagerChosePaper => "The practice's access manager asked for paper as well.",
             Self::HandedOut => "Letters of this type are handed out where they are asked for, and not sent.",
             Self::UnreadInTime => "It needs an answer, and nobody opened it in the Messaging Center in time.",
+            Self::FaxFailed => "It was to go by fax, and could not be sent that way.",
         }
     }
 

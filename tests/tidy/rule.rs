@@ -9,6 +9,7 @@ const STEPS: &[&[&str]] = &[
     &["outside", "db"],
     &["engine"],
     &["access", "intake", "cases", "letters", "delivery"],
+    &["paper"],
     &["http", "settings"],
     &["app"],
     &["cli", "fuzzing"],

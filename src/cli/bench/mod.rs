@@ -1,5 +1,6 @@
 //! Measurements, each beside a peer in the same run: a ratio holds on another machine, a figure does not.
 
+mod batch;
 mod inbox;
 mod letters;
 mod lists;
@@ -41,6 +42,8 @@ pub(super) enum BenchCommand {
     Lists(lists::ListsArgs),
     /// Letters beside the engine alone, and beside WeasyPrint.
     Letters(letters::LettersArgs),
+    /// A print batch with its marks beside `qpdf --empty --pages` over the same letters.
+    Batch(batch::BatchArgs),
 }
 
 #[derive(Serialize)]
@@ -63,6 +66,8 @@ pub(super) async fn run(command: BenchCommand, environment: &Environment) -> Res
         BenchCommand::Intake { files, concurrency, json } => (files, concurrency, json),
         BenchCommand::Lists(args) => return lists::run(args).await,
         BenchCommand::Letters(args) => return tokio::task::block_in_place(|| letters::run(&args, environment)),
+        // Nothing else runs in this process.
+        BenchCommand::Batch(args) => return batch::run(&args, environment),
     };
     let paths = files_below(&files)?;
     if paths.is_empty() {

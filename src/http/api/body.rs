@@ -57,7 +57,14 @@ fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
 /// # Errors
 /// 413 when it is too large, 400 when it broke off.
 pub async fn small(api: &Api, body: Body) -> Result<Vec<u8>, Problem> {
-    let limit = api.plan.limits.json_bytes;
+    within(api.plan.limits.json_bytes, body).await
+}
+
+/// Reads a body of at most so many bytes.
+///
+/// # Errors
+/// As for [`small`].
+pub(super) async fn within(limit: usize, body: Body) -> Result<Vec<u8>, Problem> {
     match axum::body::to_bytes(body, limit).await {
         Ok(bytes) => Ok(bytes.to_vec()),
         Err(error) if is_too_large(&error) => {

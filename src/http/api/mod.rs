@@ -1,6 +1,7 @@
 //! The API: its routes, who may use each, and what they work with.
 
 pub mod audit;
+pub mod batches;
 pub mod body;
 pub mod cases;
 pub mod correspondence;
@@ -27,6 +28,7 @@ pub mod progress;
 pub mod queue;
 pub mod reconciliation;
 pub mod reference;
+pub mod returned_mail;
 pub mod routing;
 pub mod status;
 pub mod status_change;
@@ -59,6 +61,7 @@ use crate::intake::Intake;
 use crate::letters::stages::Letters;
 use crate::model::access::{Action, Mode};
 use crate::model::ids::Brand;
+use crate::paper::Paper;
 
 /// What the routes work with. Cheap to clone.
 #[derive(Clone)]
@@ -69,6 +72,8 @@ pub struct Api {
     pub letters: Letters,
     /// The journey of letters, as far as their ways go.
     pub correspondence: Correspondence,
+    /// Letters on paper.
+    pub paper: Paper,
     /// The engine, to be woken.
     pub engine: Engine,
     /// Who callers are.
@@ -211,6 +216,21 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/claims/letters", Rule::For(Action::ReadLetter)),
     ("GET", "/v1/cases/{id}/cover-sheet", Rule::For(Action::ReadCase)),
     ("GET", "/v1/submissions/{id}/copy", Rule::For(Action::ReadSubmission)),
+    // letters on paper
+    ("GET", "/v1/print-batches", Rule::For(Action::ReadPrintBatches)),
+    ("POST", "/v1/print-batches", Rule::For(Action::DecidePrintBatches)),
+    ("GET", "/v1/print-batches/preview", Rule::For(Action::ReadPrintBatches)),
+    ("GET", "/v1/print-batches/{id}", Rule::For(Action::ReadPrintBatches)),
+    ("GET", "/v1/print-batches/{id}/envelopes", Rule::For(Action::ReadPrintBatches)),
+    ("GET", "/v1/print-batches/{id}/files/{file}", Rule::For(Action::DownloadPrintBatch)),
+    ("POST", "/v1/print-batches/{id}/acknowledge", Rule::For(Action::WorkPrintBatches)),
+    ("POST", "/v1/print-batches/{id}/reprint", Rule::For(Action::WorkPrintBatches)),
+    ("POST", "/v1/print-batches/{id}/hold", Rule::For(Action::DecidePrintBatches)),
+    ("POST", "/v1/print-batches/{id}/release", Rule::For(Action::DecidePrintBatches)),
+    ("POST", "/v1/returned-mail", Rule::For(Action::WorkPrintBatches)),
+    ("GET", "/v1/paper-tasks", Rule::For(Action::WorkPrintBatches)),
+    ("POST", "/v1/paper-tasks/{id}/correct", Rule::For(Action::WorkPrintBatches)),
+    ("POST", "/v1/paper-tasks/{id}/dismiss", Rule::For(Action::WorkPrintBatches)),
 ];
 
 /// All routes with their description.
@@ -309,6 +329,20 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(correspondence::of_claim))
         .routes(routes!(handouts::cover_sheet))
         .routes(routes!(handouts::request_copy))
+        // letters on paper
+        .routes(routes!(batches::list, batches::close))
+        .routes(routes!(batches::preview))
+        .routes(routes!(batches::look))
+        .routes(routes!(batches::of_batch))
+        .routes(routes!(batches::file))
+        .routes(routes!(batches::acknowledge))
+        .routes(routes!(batches::reprint))
+        .routes(routes!(batches::hold))
+        .routes(routes!(batches::release))
+        .routes(routes!(returned_mail::returned))
+        .routes(routes!(returned_mail::tasks))
+        .routes(routes!(returned_mail::correct))
+        .routes(routes!(returned_mail::dismiss))
 }
 
 /// The routes behind their guard.

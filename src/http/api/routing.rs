@@ -16,6 +16,7 @@ use super::versions::{if_match, tagged};
 use super::{Api, body};
 use crate::access::Caller;
 use crate::db::deliveries::Delivery;
+use crate::db::envelopes::Envelope;
 use crate::db::routing::{self, Held, Hold};
 use crate::db::{Conn, Stamp, case_files};
 use crate::delivery::holds;
@@ -27,6 +28,7 @@ use crate::model::ids::{Brand, DeliveryId, HoldId, LetterId, Tin};
 use crate::model::letter::{
     DeliveryChannel, DeliveryState, LetterCategory, LetterRecord, LetterState, LetterType, StopReason,
 };
+use crate::model::paper::EnvelopeState;
 use crate::model::route::{RouteReason, Routing};
 
 pub(super) const LETTER: &str = "letter";
@@ -71,11 +73,44 @@ pub struct DeliveryView {
     created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
+    /// The envelopes that it was put into, the last one first.
+    envelopes: Vec<InEnvelope>,
+}
+
+/// An envelope that a letter was put into.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InEnvelope {
+    /// The name of the print batch.
+    batch: String,
+    /// The envelope's place in it.
+    sequence: i64,
+    state: EnvelopeState,
+    /// Why it was spoiled or came back.
+    reason: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    mailed_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    returned_at: Option<Timestamp>,
+}
+
+impl InEnvelope {
+    fn of((batch, envelope): &(String, Envelope)) -> Self {
+        Self {
+            batch: batch.clone(),
+            sequence: envelope.sequence,
+            state: envelope.state,
+            reason: envelope.reason.clone(),
+            mailed_at: envelope.times.mailed_at,
+            returned_at: envelope.times.returned_at,
+        }
+    }
 }
 
 impl DeliveryView {
-    fn of(delivery: &Delivery) -> Self {
+    fn of(delivery: &Delivery, envelopes: &[(String, Envelope)]) -> Self {
+        let envelopes = if delivery.channel == DeliveryChannel::Paper { envelopes } else { &[] };
         Self {
+            envelopes: envelopes.iter().map(InEnvelope::of).collect(),
             id: delivery.id.clone(),
             channel: delivery.channel,
             state: delivery.state,
@@ -109,6 +144,7 @@ pub struct Why {
 impl Why {
     fn of(found: WithWays) -> Self {
         let version = found.version();
+        let deliveries = found.deliveries.iter().map(|one| DeliveryView::of(one, &found.envelopes)).collect();
         let letter = found.letter;
         Self {
             letter_id: letter.id,
@@ -116,7 +152,7 @@ impl Why {
             category: letter.category,
             state: letter.state,
             because: letter.reason.map(|(code, sentence)| Because { code, sentence: Some(sentence) }),
-            deliveries: found.deliveries.iter().map(DeliveryView::of).collect(),
+            deliveries,
             supersedes: letter.supersedes,
             superseded_by: letter.superseded_by,
             version,

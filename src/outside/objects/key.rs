@@ -37,6 +37,12 @@ impl ObjectKey {
         Self { place: Place::Letters, name: addressed(brand, sha256) }
     }
 
+    /// A file of a print batch: letters in the order in which they are printed, or the list of them. It lies among them,
+    /// under its hash.
+    pub fn batch(brand: &Brand, sha256: &Sha256) -> Self {
+        Self::letter(brand, sha256)
+    }
+
     /// An object of the audit: 1 to 128 lower-case letters, digits, `-`, `_` and `.`, the first not a `.`.
     pub fn audit(name: &str) -> Result<Self, IdError> {
         let refuse = |rule| Err(IdError { kind: "audit object name", rule });
