@@ -62,6 +62,12 @@ fn an_address_that_does_not_fit_or_can_t_be_is_a_fault_with_its_rule() {
         Err(vec!["zip_malformed", "state_unknown", "address_too_many_lines"]),
         "all faults at once"
     );
+    let sample = letter(1, LetterType::PrecertificationApproved, "many_services", |_| ());
+    assert_eq!(
+        check.check(&sample.address),
+        Err(vec![AddressFault::TooManyLines]),
+        "seven lines in the smallest print"
+    );
     assert!(AddressFault::ALL.iter().all(|fault| !fault.as_str().is_empty()));
 }
 

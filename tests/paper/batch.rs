@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::imb_reader::{bars, decode};
 use super::packing::address;
-use super::picture::{Picture, matrices};
+use super::picture::{Picture, holds, matrices};
 use super::{Letter, assemble, envelopes, letter, policy, run};
 
 static LETTERS: LazyLock<Vec<Letter>> = LazyLock::new(|| {
@@ -25,7 +25,16 @@ static LETTERS: LazyLock<Vec<Letter>> = LazyLock::new(|| {
         (LetterType::PrecertificationApproved, "many_services"),
         (LetterType::ReconsiderationReceived, "portal"),
     ];
-    (1..).zip(samples).map(|(n, (letter_type, sample))| letter(n, letter_type, sample, |_| ())).collect()
+    let made = |(n, (letter_type, sample))| {
+        letter(n, letter_type, sample, |document| {
+            // This sample's address has more lines than a window shows: such a letter is never in a batch.
+            if sample == "many_services" {
+                document["head"]["addressee"]["name"] = "Upper Muskingum Rehabilitation, LLC".into();
+                document["head"]["addressee"]["lines"] = serde_json::json!(["Suites 310–318", "2816 Zanesville Pike"]);
+            }
+        })
+    };
+    (1..).zip(samples).map(made).collect()
 });
 
 struct Printed {
@@ -171,7 +180,7 @@ fn cor_41_machines_read_each_sheet_s_mark_and_each_envelope_s_barcode_off_the_pi
                 assert_eq!(decode(&bars(&picture, &policy().imb.area())), digits);
                 let window = policy().envelope.ever_seen(&policy().address_window);
                 let ink = picture.ink(&window).unwrap();
-                assert!(policy().address_area().holds(&ink), "address and barcode: {ink:?}");
+                assert!(holds(&policy().address_area(), &ink), "address and barcode: {ink:?}");
             }
         }
     }
@@ -275,7 +284,8 @@ fn groups_are_separated_and_each_policy_of_sheets_is_kept() {
 #[test]
 fn cor_42_a_letter_is_mailed_again_behind_a_sheet_with_the_corrected_address() {
     let mut envelope = PRINTED.envelopes[0].clone();
-    let to = address("Łucja Ñandú-Øster of the Weir Valley Community Orthopedic Practice", "9 Mill Race", "54703-2200");
+    let to =
+        address("Łucja Quiñones-Øster of the Weir Valley Community Orthopedic Practice", "9 Mill Race", "54703-2200");
     let sender = ["Meridian Health Plans", "PO Box 41070", "Columbus, OH 43218-1070"].map(str::to_owned).to_vec();
     envelope.carrier = Some(Carrier { sender, to });
     let mut bytes = Vec::new();
@@ -291,12 +301,12 @@ fn cor_42_a_letter_is_mailed_again_behind_a_sheet_with_the_corrected_address() {
     let text =
         String::from_utf8(run("pdftotext", &["-raw", "-f", &page, "-l", &page], &[&file, Path::new("-")])).unwrap();
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(flat.contains("PO Box 41070") && flat.contains("Łucja Ñandú-Øster of the Weir Valley"), "{text}");
+    assert!(flat.contains("PO Box 41070") && flat.contains("Łucja Quiñones-Øster of the Weir Valley"), "{text}");
     let picture = Picture::of(&file, piece.first_page, 600);
     let ink = picture.ink(&policy().envelope.ever_seen(&policy().address_window)).unwrap();
-    assert!(policy().address_area().holds(&ink), "{ink:?}");
+    assert!(holds(&policy().address_area(), &ink), "{ink:?}");
     let sender = picture.ink(&policy().envelope.ever_seen(&policy().return_window)).unwrap();
-    assert!(policy().return_area().holds(&sender), "{sender:?}");
+    assert!(holds(&policy().return_area(), &sender), "{sender:?}");
     let digits = format!("00270800000{:09}547032200", envelope.serial);
     assert_eq!(decode(&bars(&picture, &policy().imb.area())), digits);
     // The letter's own page has no second barcode.

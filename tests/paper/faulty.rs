@@ -45,9 +45,9 @@ fn a_letter_that_can_t_be_printed_is_named_with_what_is_wrong() {
         changed(&pdf, |d| page(d).set("MediaBox", vec![0.into(), 0.into(), Object::Real(width), 792.into()]))
     };
     let deep = changed(&pdf, |d| {
-        let mut nested = Object::Null;
+        let mut nested = d.add_object(Object::Null);
         for _ in 0..200 {
-            nested = Object::Array(vec![nested]);
+            nested = d.add_object(dictionary! { "In" => nested });
         }
         page(d).set("Resources", dictionary! { "Properties" => nested });
     });

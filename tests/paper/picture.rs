@@ -84,17 +84,23 @@ impl Picture {
     }
 }
 
+/// Whether ink lies in a part of the page, but for a dot of the picture.
+pub(super) fn holds(area: &Area, ink: &Area) -> bool {
+    let dot = 1.0 / 400.0;
+    let wider = Area { left: area.left - dot, top: area.top - dot, right: area.right + dot, bottom: area.bottom + dot };
+    wider.holds(ink)
+}
+
 /// The Data Matrix codes on pages, in their order, as another program reads them off the picture: one text a page, empty
 /// where it sees none.
 pub(super) fn matrices(pdf: &Path) -> Vec<String> {
     const READ: &str = "
-import sys, subprocess, numpy, zxingcpp
+import re, sys, subprocess, numpy, zxingcpp
 data = subprocess.run(['pdftoppm', '-gray', '-r', '300', sys.argv[1]], check=True, capture_output=True).stdout
 at = 0
 while at < len(data):
-    head = data[at:at + 40].split(maxsplit=4)
-    width, height = int(head[1]), int(head[2])
-    at = data.index(b'255', at) + 4
+    head = re.compile(rb'P5\\s(\\d+)\\s(\\d+)\\s255\\s').match(data, at)
+    width, height, at = int(head[1]), int(head[2]), head.end()
     page = numpy.frombuffer(data, numpy.uint8, width * height, at).reshape(height, width)
     at += width * height
     found = zxingcpp.read_barcodes(page, formats=zxingcpp.BarcodeFormat.DataMatrix)

@@ -266,9 +266,8 @@ impl<'a, W: Write> Run<'a, W> {
         if every == 0 || !i.is_multiple_of(every) || self.batch.envelopes.len() <= every {
             return Ok(());
         }
-        let group = self.batch.envelopes[i..].iter().take(every);
-        let from = group.clone().next().map_or(0, |envelope| envelope.sequence);
-        let to = group.last().map_or(0, |envelope| envelope.sequence);
+        let group: Vec<u32> = self.batch.envelopes[i..].iter().take(every).map(|envelope| envelope.sequence).collect();
+        let (from, to) = (group.first().copied().unwrap_or_default(), group.last().copied().unwrap_or_default());
         self.sheet("Separator", vec![format!("Envelopes {from:06} to {to:06}")])
     }
 
