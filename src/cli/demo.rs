@@ -249,7 +249,10 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         }),
     );
     output::table(["event", "letter", "state", "goes to", "pages"], report.letters.iter().map(ReportedLetter::row));
-    output::table(["print batch", "envelopes", "letters", "sheets", "file"], report.batches.iter().map(ReportedBatch::row));
+    output::table(
+        ["print batch", "envelopes", "letters", "sheets", "file"],
+        report.batches.iter().map(ReportedBatch::row),
+    );
     output::tell_scanner(&version);
     output::ledger_of_letters(&report.ledger.counted);
     println!("ledger: {} receipts, difference {}", report.ledger.counted.receipts, report.ledger.counted.difference);

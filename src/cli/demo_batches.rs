@@ -40,10 +40,7 @@ impl ReportedBatch {
 }
 
 /// Closes what waits, and writes the files of all batches that hold something.
-pub(super) async fn close(
-    client: &ApiClient,
-    (data, brand): (&Path, &Brand),
-) -> Result<Vec<ReportedBatch>, CliError> {
+pub(super) async fn close(client: &ApiClient, (data, brand): (&Path, &Brand)) -> Result<Vec<ReportedBatch>, CliError> {
     match client.close_batch(brand).await {
         Ok(()) => {}
         // on data of an earlier run nothing new waits

@@ -20,7 +20,7 @@ pub struct Figures {
     pub envelopes: i64,
     /// Letters in them.
     pub letters: i64,
-    /// Pages of the letters, and of sheets with an address on top of them.
+    /// Pages of the letters.
     pub pages: i64,
     /// Sheets in the envelopes.
     pub sheets: i64,

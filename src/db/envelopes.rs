@@ -107,7 +107,7 @@ pub struct NewEnvelope<'a> {
     pub to: &'a MailTo,
     /// Whether a sheet with the address lies on top.
     pub carrier: bool,
-    /// Pages of its letters, and of that sheet.
+    /// Pages of its letters.
     pub pages: i64,
     /// Sheets in it.
     pub sheets: i64,

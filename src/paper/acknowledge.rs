@@ -325,13 +325,12 @@ fn mark_is_right(
     if checks(mark, &piece.row, inside) { Ok(sequence) } else { Err("the barcode was misread, or is of other content") }
 }
 
-/// Whether a mark is one of this envelope's. That of an envelope with a sheet on top has that sheet in its check, which
-/// is kept nowhere: of these the figures alone are compared.
+/// Whether a mark is one of this envelope's.
 pub(super) fn checks(mark: &IntegrityMark, envelope: &Envelope, inside: &[Enclosed]) -> bool {
     let hashes: Vec<&Sha256> = inside.iter().map(|letter| &letter.sha256).collect();
     let right = IntegrityMark::new(&mark.batch, mark.sequence, (mark.sheet, mark.sheets), hashes);
     let placed = (1..=mark.sheets).contains(&mark.sheet) && i64::from(mark.sheets) == envelope.sheets;
-    placed && (envelope.carrier || right.check == mark.check)
+    placed && right.check == mark.check
 }
 
 /// Writes what was taken of an envelope, and what that makes of its letters.

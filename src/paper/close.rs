@@ -188,7 +188,7 @@ impl Paper {
         for (packed, carrier) in &envelopes {
             figures.envelopes += 1;
             figures.letters += i64::try_from(packed.letters.len()).unwrap_or(i64::MAX);
-            figures.pages += pages(packed, *carrier);
+            figures.pages += pages(packed);
             figures.sheets += sheets(packed, *carrier);
         }
         Ok(Planned { envelopes, going, tasks, held, waiting, figures })
@@ -299,7 +299,7 @@ impl Paper {
                 sequence,
                 to: to.ok_or(DbError::Unreadable { column: "address" })?,
                 carrier: *carrier,
-                pages: pages(packed, *carrier),
+                pages: pages(packed),
                 sheets: sheets(packed, *carrier),
                 mailer_id: &self.imb().mailer_id,
                 serial: serials.next().ok_or(PaperError::SerialsUsedUp)?,
@@ -383,11 +383,11 @@ impl Paper {
     }
 }
 
-/// Pages of the letters, and of the sheet on top.
-fn pages(packed: &Packed, carrier: bool) -> i64 {
-    packed.letters.iter().map(|letter| i64::from(letter.pages)).sum::<i64>() + i64::from(carrier)
+fn pages(packed: &Packed) -> i64 {
+    packed.letters.iter().map(|letter| i64::from(letter.pages)).sum()
 }
 
+/// With the sheet on top.
 fn sheets(packed: &Packed, carrier: bool) -> i64 {
     i64::from(packed.sheets) + i64::from(carrier)
 }

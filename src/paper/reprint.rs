@@ -38,7 +38,7 @@ impl Paper {
         for (envelope, to) in &going {
             figures.envelopes += 1;
             figures.letters += letters.iter().filter(|letter| letter.envelope_id == envelope.id).count() as i64;
-            figures.pages += envelope.pages + more(envelope, to);
+            figures.pages += envelope.pages;
             figures.sheets += envelope.sheets + more(envelope, to);
         }
         let now = self.ctx.now();
@@ -60,7 +60,7 @@ impl Paper {
                 sequence,
                 to,
                 carrier: envelope.carrier || more(envelope, to) > 0,
-                pages: envelope.pages + more(envelope, to),
+                pages: envelope.pages,
                 sheets: envelope.sheets + more(envelope, to),
                 mailer_id: &self.imb().mailer_id,
                 serial: serials.next().ok_or(PaperError::SerialsUsedUp)?,

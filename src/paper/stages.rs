@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use super::Paper;
 use super::addresses::from_row;
-use super::production::assemble::{self, AssembleError, Assembler};
+use super::production::assemble::{self, AssembleError, Assembler, Carrier};
 use super::production::manifest::Manifest;
 use super::production::pack::Sheaf;
 use crate::db::batches::{self, Batch, BatchFile, BatchFiles};
@@ -168,17 +168,14 @@ fn agrees(manifest: &Manifest, batch: &Batch) -> Result<(), StageError> {
 fn write(paper: &Paper, closed: &Closed, path: &Path, handle: &Handle) -> Result<Manifest, StageError> {
     let fail = |why: String| StageError::Fail { why };
     let disk = |error: io::Error| StageError::Retry { why: format!("can't write the print file: {error}") };
-    let carriers = Carriers::of(paper, closed)?;
-    let envelopes = planned(closed, &carriers)?;
+    let envelopes = planned(paper, closed)?;
     let face = paper.renderer.text_face().ok_or_else(|| fail("letters have no font".into()))?;
-    let assembler = Assembler::new(&paper.plan.production, face).map_err(|error| fail(error.to_string()))?;
+    let assembler = Assembler::new(&paper.plan.production, face, paper.renderer.address_block());
+    let assembler = assembler.map_err(|error| fail(error.to_string()))?;
     let file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(disk)?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let mut store_away = None;
     let mut read = |letter: &Sheaf| -> io::Result<Vec<u8>> {
-        if let Some(envelope) = carriers.envelope_of.get(&letter.sha256) {
-            return carriers.render(&closed.envelopes[*envelope]).map_err(|error| io::Error::other(error.to_string()));
-        }
         let key = ObjectKey::letter(&closed.batch.brand, &letter.sha256);
         match handle.block_on(paper.objects.get_bytes(&key, PDF_BYTES)) {
             Ok(Some(bytes)) => Ok(bytes),
@@ -191,7 +188,7 @@ fn write(paper: &Paper, closed: &Closed, path: &Path, handle: &Handle) -> Result
     };
     let batch = assemble::Batch { name: &closed.batch.name, envelopes: &envelopes };
     let made = assembler.assemble(&batch, &mut read, &mut out);
-    let mut manifest = match (made, store_away) {
+    let manifest = match (made, store_away) {
         (Ok(manifest), _) => manifest,
         (Err(_), Some(why)) => return Err(StageError::Pause { why: format!("letters can't be read: {why}") }),
         (Err(AssembleError::Write(error)), None) => return Err(disk(error)),
@@ -199,12 +196,16 @@ fn write(paper: &Paper, closed: &Closed, path: &Path, handle: &Handle) -> Result
         (Err(error), None) => return Err(fail(error.to_string())),
     };
     out.flush().map_err(disk)?;
-    carriers.tell(closed, &mut manifest);
     Ok(manifest)
 }
 
 /// The envelopes as production takes them.
-fn planned(closed: &Closed, carriers: &Carriers<'_>) -> Result<Vec<assemble::Envelope>, StageError> {
+fn planned(paper: &Paper, closed: &Closed) -> Result<Vec<assemble::Envelope>, StageError> {
+    let unreadable = || StageError::Fail { why: "an envelope of the batch can't be read".into() };
+    let looks = paper.renderer.brand(closed.batch.brand.as_str());
+    let looks = looks.ok_or_else(|| StageError::Fail { why: "the brand has no looks".into() })?;
+    let from = &looks.text.return_address;
+    let sender: Vec<String> = std::iter::once(&looks.text.name).chain(&from.lines).cloned().collect();
     let mut inside: HashMap<i64, Vec<Sheaf>> = HashMap::new();
     for letter in &closed.enclosed {
         let sheaf = Sheaf {
@@ -215,61 +216,16 @@ fn planned(closed: &Closed, carriers: &Carriers<'_>) -> Result<Vec<assemble::Env
         };
         inside.entry(letter.sequence).or_default().push(sheaf);
     }
-    let unreadable = || StageError::Fail { why: "an envelope of the batch can't be read".into() };
     let mut envelopes = Vec::with_capacity(closed.envelopes.len());
-    for (i, envelope) in closed.envelopes.iter().enumerate() {
-        let mut letters = inside.remove(&envelope.sequence).ok_or_else(unreadable)?;
-        if envelope.carrier {
-            let sha256 = carriers.hashes.get(&i).cloned().ok_or_else(unreadable)?;
-            let top = Sheaf { pages: 1, sha256, ..letters.first().cloned().ok_or_else(unreadable)? };
-            letters.insert(0, top);
-        }
+    for envelope in &closed.envelopes {
+        let to = from_row(&envelope.to.address);
         envelopes.push(assemble::Envelope {
             sequence: u32::try_from(envelope.sequence).map_err(|_| unreadable())?,
             serial: u64::try_from(envelope.serial).map_err(|_| unreadable())?,
-            zip: Phi(from_row(&envelope.to.address).zip.0.reveal().chars().filter(char::is_ascii_digit).collect()),
-            letters,
+            zip: Phi(to.zip.0.reveal().chars().filter(char::is_ascii_digit).collect()),
+            letters: inside.remove(&envelope.sequence).ok_or_else(unreadable)?,
+            carrier: envelope.carrier.then(|| Carrier { sender: sender.clone(), to }),
         });
     }
     Ok(envelopes)
-}
-
-/// The sheets that carry an address, made anew whenever one is wanted: they are few, and the same each time.
-struct Carriers<'a> {
-    paper: &'a Paper,
-    batch: &'a Batch,
-    /// By the envelope's index.
-    hashes: HashMap<usize, Sha256>,
-    envelope_of: HashMap<Sha256, usize>,
-}
-
-impl<'a> Carriers<'a> {
-    fn of(paper: &'a Paper, closed: &'a Closed) -> Result<Self, StageError> {
-        let mut carriers = Self { paper, batch: &closed.batch, hashes: HashMap::new(), envelope_of: HashMap::new() };
-        for (i, envelope) in closed.envelopes.iter().enumerate().filter(|(_, envelope)| envelope.carrier) {
-            let pdf = carriers.render(envelope)?;
-            let hash = sha256_of(&pdf).ok_or_else(|| StageError::Fail { why: "a sheet has no hash".into() })?;
-            carriers.hashes.insert(i, hash.clone());
-            carriers.envelope_of.insert(hash, i);
-        }
-        Ok(carriers)
-    }
-
-    fn render(&self, envelope: &Envelope) -> Result<Vec<u8>, StageError> {
-        let fail = |why: String| StageError::Fail { why };
-        let looks = self.paper.renderer.brand(envelope.brand.as_str());
-        let looks = looks.ok_or_else(|| fail("the brand has no looks".into()))?;
-        let address = from_row(&envelope.to.address);
-        self.paper.renderer.carrier(&address, self.batch.day, looks).map_err(|error| fail(error.to_string()))
-    }
-
-    /// Takes the sheets out of the manifest's letters: they are sheets and pages, and no letters.
-    fn tell(&self, closed: &Closed, manifest: &mut Manifest) {
-        for (piece, envelope) in manifest.pieces.iter_mut().zip(&closed.envelopes) {
-            if envelope.carrier && !piece.letters.is_empty() {
-                piece.letters.remove(0);
-                manifest.letters -= 1;
-            }
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! COR-40, COR-41: what goes into which batch, and when.
 
-use lettercase::delivery::{holds, stop};
 use lettercase::db::routing::Held;
+use lettercase::delivery::{holds, stop};
 use lettercase::model::letter::StopReason;
 use lettercase::model::paper::BatchKind;
 use lettercase::outside::objects::Place;

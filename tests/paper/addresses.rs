@@ -4,7 +4,6 @@ use lettercase::letters::fields::{Line, Some1, State};
 use lettercase::letters::head::Addressee;
 use lettercase::letters::window::AddressBlock;
 use lettercase::model::letter::LetterType;
-use lettercase::paper::PaperPolicy;
 use lettercase::paper::production::address::{AddressCheck, AddressFault};
 use lettercase::paper::production::plan::{Area, ProductionPolicy};
 use serde_json::json;
@@ -146,7 +145,7 @@ fn a_node_is_told_when_letters_and_envelope_do_not_fit() {
         ("too little", &|p| p.address_window.height_in = 0.4),
     ];
     for (told, change) in table {
-        let mut changed = PaperPolicy { production: policy().clone() };
+        let mut changed = super::PLAN.paper.clone();
         change(&mut changed.production);
         let error = changed.check().unwrap_err().to_string();
         assert!(error.contains("[paper.production.") && error.contains(told), "{told}: {error}");

@@ -55,7 +55,7 @@ CREATE TABLE envelope (
     address_hash TEXT NOT NULL,
     -- 1: a sheet with that address lies on top, for the letters have another
     carrier      BIGINT NOT NULL,
-    -- of its letters, and with the sheet on top
+    -- of its letters; sheets with the one on top
     pages        BIGINT NOT NULL,
     sheets       BIGINT NOT NULL,
     -- what its Intelligent Mail barcode says of it

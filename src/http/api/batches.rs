@@ -145,7 +145,7 @@ pub struct EnvelopeView {
     /// Its place in the batch, from 1.
     sequence: i64,
     state: EnvelopeState,
-    /// Pages of its letters, and of a sheet with the address on top.
+    /// Pages of its letters.
     pages: i64,
     sheets: i64,
     /// Whether a sheet with another address than that of the letters lies on top.
