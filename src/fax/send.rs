@@ -78,6 +78,11 @@ impl Fax {
         Duration::from_secs(u64::from(hours) * 3_600)
     }
 
+    /// The instant so long from now.
+    fn after(&self, pause: Duration) -> Timestamp {
+        self.ctx.now().saturating_add(pause).unwrap_or(Timestamp::MAX)
+    }
+
     /// The instant so long before now.
     fn before(&self, hours: u16) -> Timestamp {
         self.ctx.now().saturating_sub(self.hours(hours)).unwrap_or(Timestamp::MIN)
@@ -124,7 +129,7 @@ impl Fax {
                 let again = Duration::from_secs(u64::from(self.plan.send.again_after_min) * 60);
                 let change = Change {
                     to: FaxState::Failed,
-                    due_at: stamp.after(again),
+                    due_at: self.after(again),
                     answered_at: Some(said.at),
                     reason: reason.as_deref(),
                 };
@@ -226,7 +231,7 @@ impl Fax {
         if now.is_none() || routing::standing(&mut tx, &letter).await?.is_some() {
             return Ok(gateway.withdraw(&job)?);
         }
-        let due_at = stamp.after(self.hours(self.plan.send.answer_within_h));
+        let due_at = self.after(self.hours(self.plan.send.answer_within_h));
         fax_jobs::insert(&mut tx, stamp, (&delivery.id, number), made.pages, due_at).await?;
         if delivery.state == DeliveryState::Waiting {
             deliveries::transition(&mut tx, stamp, delivery, DeliveryState::InBatch, None).await?;
@@ -263,7 +268,7 @@ impl Fax {
             gateway.hand_over(&named)?;
             stop_at(NAME, "handed-over").await;
             let mut tx = self.db.begin().await?;
-            let due_at = stamp.after(self.hours(self.plan.send.answer_within_h));
+            let due_at = self.after(self.hours(self.plan.send.answer_within_h));
             let change = Change { to: FaxState::HandedOver, due_at, answered_at: None, reason: None };
             fax_jobs::transition(&mut tx, stamp, &job, change).await?;
             tx.commit().await.map_err(DbError::from)?;
