@@ -9,7 +9,6 @@ pub mod db;
 pub mod outside;
 
 pub mod engine;
-pub mod fax;
 
 pub mod access;
 pub mod cases;
@@ -17,6 +16,7 @@ pub mod delivery;
 pub mod intake;
 pub mod letters;
 
+pub mod fax;
 pub mod paper;
 
 pub mod http;

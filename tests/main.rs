@@ -6,6 +6,7 @@ mod cli;
 mod crash;
 mod delivery;
 mod engine;
+mod fax;
 mod hostile;
 mod http;
 mod journey;

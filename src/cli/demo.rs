@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{ApiClient, ClientError};
 use super::demo_batches::{self, ReportedBatch};
+use super::demo_faxes::{self, ReportedFax};
 use super::demo_letters::{self, ReportedLetter};
 use super::node::{Node, start_log};
 use super::submit::upload_bar;
@@ -101,6 +102,7 @@ struct Report {
     submissions: Vec<ReportedSubmission>,
     letters: Vec<ReportedLetter>,
     batches: Vec<ReportedBatch>,
+    faxes: Vec<ReportedFax>,
     ledger: ReportedLedger,
     scanner: ReportedScanner,
     /// What did not become what the scenario says.
@@ -151,6 +153,7 @@ pub(super) async fn run(args: DemoArgs, environment: &Environment) -> Result<(),
     let mut settings = environment.settings(Some(&args.data))?;
     settings.scanner.allow_test_signatures = true;
     settings.brand = BRAND.parse()?;
+    settings.fax_gateway = Some(demo_faxes::folder(&args.data));
     let node = Node::start(settings, Some(([127, 0, 0, 1], 0).into())).await?;
     let done = perform(&node, &samples, &args).await;
     if args.serve && done.is_ok() {
@@ -212,6 +215,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
     let data = (args.data.as_path(), &node.app.settings.brand);
     let letters = demo_letters::play(node, &demo.client, &samples.join("events"), data, &mut demo.surprises).await?;
     let batches = demo_batches::close(&demo.client, data).await?;
+    let faxes = demo_faxes::answer(node, &args.data).await?;
     let counted = {
         let mut conn = intake.db.read().await?;
         ledger::count(&mut conn).await?
@@ -225,6 +229,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         submissions: demo.submissions,
         letters,
         batches,
+        faxes,
         ledger: ReportedLedger { counted: ledger::Ledger { difference, ..counted }, objects },
         scanner: ReportedScanner {
             engine: version.engine.clone(),
@@ -253,6 +258,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         ["print batch", "envelopes", "letters", "sheets", "file"],
         report.batches.iter().map(ReportedBatch::row),
     );
+    output::table(["fax", "state", "pages", "picture"], report.faxes.iter().map(ReportedFax::row));
     output::tell_scanner(&version);
     output::ledger_of_letters(&report.ledger.counted);
     println!("ledger: {} receipts, difference {}", report.ledger.counted.receipts, report.ledger.counted.difference);

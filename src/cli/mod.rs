@@ -6,6 +6,7 @@ mod bench;
 mod client;
 mod demo;
 mod demo_batches;
+mod demo_faxes;
 mod demo_letters;
 mod inspect;
 mod keys;

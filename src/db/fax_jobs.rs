@@ -128,12 +128,7 @@ pub struct Change<'a> {
 ///
 /// # Errors
 /// [`DbError::Stale`] when the row has changed since it was read.
-pub async fn transition(
-    conn: &mut Conn,
-    stamp: Stamp<'_>,
-    job: &FaxJob,
-    change: Change<'_>,
-) -> Result<(), DbError> {
+pub async fn transition(conn: &mut Conn, stamp: Stamp<'_>, job: &FaxJob, change: Change<'_>) -> Result<(), DbError> {
     let handed = (change.to == FaxState::HandedOver).then(|| stamp.now());
     let done = sqlx::query(
         "UPDATE fax_job SET state = $1, due_at = $2, answered_at = $3, reason = $4, handed_at = COALESCE($5, handed_at),

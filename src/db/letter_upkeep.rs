@@ -113,40 +113,47 @@ pub async fn filed(conn: &mut Conn, after: (i64, &str), limit: i64) -> Result<Ve
     rows.iter().map(read).collect()
 }
 
-/// Whether a letter has this PDF.
+/// Whether it is a letter's PDF, or a file of a print batch: what lies among the letters in the store.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn has_pdf(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
-    let row = sqlx::query("SELECT id FROM letter WHERE brand = $1 AND sha256 = $2 LIMIT 1")
-        .bind(brand.as_str())
-        .bind(sha256.as_str())
-        .fetch_optional(conn)
-        .await?;
+pub async fn is_known(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT id FROM letter WHERE brand = $1 AND sha256 = $2
+         UNION ALL SELECT id FROM print_batch WHERE brand = $1 AND $2 IN (pdf_sha256, json_sha256, csv_sha256) LIMIT 1",
+    )
+    .bind(brand.as_str())
+    .bind(sha256.as_str())
+    .fetch_optional(conn)
+    .await?;
     Ok(row.is_some())
 }
 
-/// How many PDFs there should be.
+/// How many PDFs and files of print batches there should be.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn pdfs(conn: &mut Conn) -> Result<i64, DbError> {
+pub async fn files(conn: &mut Conn) -> Result<i64, DbError> {
     let row = sqlx::query(
-        "SELECT COUNT(*) AS n FROM (SELECT DISTINCT brand, sha256 FROM letter WHERE sha256 IS NOT NULL) AS pdf",
+        "SELECT COUNT(*) AS n FROM (
+             SELECT brand, sha256 FROM letter WHERE sha256 IS NOT NULL
+             UNION SELECT brand, pdf_sha256 FROM print_batch WHERE pdf_sha256 IS NOT NULL
+             UNION SELECT brand, json_sha256 FROM print_batch WHERE json_sha256 IS NOT NULL
+             UNION SELECT brand, csv_sha256 FROM print_batch WHERE csv_sha256 IS NOT NULL) AS file",
     )
     .fetch_one(conn)
     .await?;
     number(&row, "n")
 }
 
-/// Whether somebody works in a stage, or did when their process died.
+/// Whether somebody makes what lies there, or did when their process died.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn is_worked(conn: &mut Conn, stage: &str) -> Result<bool, DbError> {
-    let row = sqlx::query("SELECT subject FROM work WHERE stage = $1 AND state = 'running' LIMIT 1")
-        .bind(stage)
-        .fetch_optional(conn)
-        .await?;
+pub async fn is_being_made(conn: &mut Conn) -> Result<bool, DbError> {
+    let row =
+        sqlx::query("SELECT subject FROM work WHERE stage IN ('render', 'assemble') AND state = 'running' LIMIT 1")
+            .fetch_optional(conn)
+            .await?;
     Ok(row.is_some())
 }

@@ -48,7 +48,8 @@ impl Job {
         format!("{}-{}", self.delivery, self.number)
     }
 
-    fn of(name: &str) -> Option<Self> {
+    /// The job of that name.
+    pub fn of(name: &str) -> Option<Self> {
         let (delivery, number) = name.rsplit_once('-')?;
         let job = Self { delivery: delivery.parse().ok()?, number: number.parse().ok()? };
         (job.name() == name).then_some(job)
@@ -252,7 +253,8 @@ mod tests {
         gateway.hand_over(&job).unwrap();
         let out = dir.path().join("out");
         assert_eq!(fs::read(out.join(format!("{}.tif", job.name()))).unwrap(), b"two");
-        let told: Control = serde_json::from_slice(&fs::read(out.join(format!("{}.json", job.name()))).unwrap()).unwrap();
+        let told: Control =
+            serde_json::from_slice(&fs::read(out.join(format!("{}.json", job.name()))).unwrap()).unwrap();
         assert_eq!(told, control(&job));
         // the gateway took it
         fs::remove_dir_all(&out).unwrap();
@@ -285,7 +287,8 @@ mod tests {
         put("surprise.json".into(), r#"{"outcome":"sent","at":"2026-11-20T15:10:00Z"}"#);
         put(format!("{}.json", job(3).name()), &"x".repeat(100_000));
         let found = gateway.answers(10).unwrap();
-        let read: Vec<_> = found.iter().map(|one| one.answer.as_ref().map(|(job, said)| (job.number, said.outcome))).collect();
+        let read: Vec<_> =
+            found.iter().map(|one| one.answer.as_ref().map(|(job, said)| (job.number, said.outcome))).collect();
         assert_eq!(read, [Some((1, Outcome::Failed)), Some((2, Outcome::Sent)), None, None]);
         for one in &found {
             gateway.put_away(one).unwrap();

@@ -110,13 +110,8 @@ fn dots<'a>(page: &'a Page<'a>, cache: &RenderCache<'a>, policy: &PagePolicy) ->
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and HEIGHT_MAX")]
     let height = height as u16;
-    let settings = RenderSettings {
-        x_scale,
-        y_scale,
-        width: Some(policy.width_dots),
-        height: Some(height),
-        bg_color: WHITE,
-    };
+    let settings =
+        RenderSettings { x_scale, y_scale, width: Some(policy.width_dots), height: Some(height), bg_color: WHITE };
     let pixels = render(page, cache, &InterpreterSettings::default(), &settings);
     let dots = pixels.data().iter().map(|pixel| {
         // as the eye weighs them (ITU-R BT.601)

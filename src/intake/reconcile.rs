@@ -362,7 +362,7 @@ pub async fn compare_content(db: &Db, objects: &dyn Objects) -> Result<HashMap<&
 async fn compare_letters(db: &Db, objects: &dyn Objects) -> Result<(i64, i64), StageError> {
     let rows = {
         let mut conn = db.read().await?;
-        letter_upkeep::pdfs(&mut conn).await?
+        letter_upkeep::files(&mut conn).await?
     };
     let (mut present, mut unknown) = (0, 0);
     let mut without_row = Vec::new();
@@ -381,7 +381,7 @@ async fn compare_letters(db: &Db, objects: &dyn Objects) -> Result<(i64, i64), S
                 continue;
             };
             match (brand.parse(), rest.rsplit('/').next().unwrap_or_default().parse()) {
-                (Ok(brand), Ok(hash)) if letter_upkeep::has_pdf(&mut conn, &brand, &hash).await? => present += 1,
+                (Ok(brand), Ok(hash)) if letter_upkeep::is_known(&mut conn, &brand, &hash).await? => present += 1,
                 (Ok(brand), Ok(hash)) => without_row.push((brand, hash)),
                 _ => unknown += 1,
             }
@@ -389,7 +389,7 @@ async fn compare_letters(db: &Db, objects: &dyn Objects) -> Result<(i64, i64), S
     }
     let mut conn = db.read().await?;
     for (brand, hash) in without_row {
-        unknown += i64::from(!letter_upkeep::has_pdf(&mut conn, &brand, &hash).await?);
+        unknown += i64::from(!letter_upkeep::is_known(&mut conn, &brand, &hash).await?);
     }
     Ok(((rows - present).max(0), unknown))
 }

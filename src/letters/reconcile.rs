@@ -133,7 +133,7 @@ impl Letters {
         };
         let has_row = {
             let mut conn = self.db.read().await?;
-            letter_upkeep::has_pdf(&mut conn, &brand, &sha256).await?
+            letter_upkeep::is_known(&mut conn, &brand, &sha256).await?
         };
         let since = self.orphans.seen(name, has_row, self.ctx.now());
         let grace = micros(self.plan.reconcile.orphan_after_s);
@@ -143,7 +143,7 @@ impl Letters {
         // Only its own letter can have the same bytes made again. So while nobody renders, none that is stored is about
         // to get its row; and nobody begins to while this transaction writes (on PostgreSQL: in the moment it takes).
         let mut tx = self.db.begin().await?;
-        if letter_upkeep::is_worked(&mut tx, RENDER).await? || letter_upkeep::has_pdf(&mut tx, &brand, &sha256).await? {
+        if letter_upkeep::is_being_made(&mut tx).await? || letter_upkeep::is_known(&mut tx, &brand, &sha256).await? {
             return Ok(false);
         }
         if let Err(error) = self.objects.delete(&key).await {
