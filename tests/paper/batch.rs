@@ -180,16 +180,14 @@ fn cor_41_machines_read_each_sheet_s_mark_and_each_envelope_s_barcode_off_the_pi
                 assert_eq!(decode(&bars(&picture, &policy().imb.area())), digits);
                 let window = policy().envelope.ever_seen(&policy().address_window);
                 let ink = picture.ink(&window).unwrap();
-                // a dot of the picture's, at 600 to the inch
-                let dot = 1.0 / 600.0;
-                let area = policy().address_area();
-                let area = Area {
-                    left: area.left - dot,
-                    top: area.top - dot,
-                    right: area.right + dot,
-                    bottom: area.bottom + dot,
-                };
-                assert!(holds(&area, &ink), "address and barcode: {ink:?}");
+                let mut area = policy().address_area();
+                let first = LETTERS.iter().find(|letter| letter.sheaf.id == envelope.letters[0].id).unwrap();
+                let first_line = first.address.attention.as_ref().unwrap_or(&first.address.name);
+                if !first_line.0.reveal().is_ascii() {
+                    // The accent of a capital may reach into the white above, not out of what is always seen.
+                    area.top = policy().envelope.always_seen(&policy().address_window).top;
+                }
+                assert!(holds(&area, &ink), "address and barcode of {}: {ink:?} in {area:?}", envelope.sequence);
             }
         }
     }
