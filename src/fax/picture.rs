@@ -83,7 +83,6 @@ pub fn picture(pdf: Vec<u8>, policy: &PagePolicy) -> Result<Picture, PictureErro
         let number = u16::try_from(at).map_err(|_| PictureError::Size(at + 1))?;
         write(&mut tiff, &dots, (number, count), policy)?;
     }
-    drop(tiff);
     Ok(Picture { tiff: out.into_inner(), pages: count.into() })
 }
 

@@ -111,12 +111,15 @@ mod tests {
         days.iter().map(|(day, cut_off)| format!("{} {cut_off}", day.day())).collect()
     }
 
+    /// What happened, the day closed last, when a letter came, now, and the days that are due.
+    type Row<'a> = (&'a str, Option<Date>, Option<&'a str>, &'a str, &'a [&'a str]);
+
     #[test]
     fn cor_41_each_business_day_is_closed_once_at_its_cut_off_however_late() {
         let (zone, five) = ("America/New_York", time(17, 0, 0, 0));
         let friday = Some(date(2026, 11, 20));
         // November 26 is Thanksgiving; winter time is five hours behind UTC
-        let table: &[(&str, Option<Date>, Option<&str>, &str, &[&str])] = &[
+        let table: &[Row] = &[
             ("nothing ever came", None, None, "2026-11-23T23:00:00Z", &[]),
             ("it came today, before the cut-off", None, Some("2026-11-23T15:00:00Z"), "2026-11-23T21:59:59Z", &[]),
             (

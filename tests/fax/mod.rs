@@ -1,5 +1,5 @@
 //! Answers by fax, through the folder of a gateway that the test plays.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod picture;
 

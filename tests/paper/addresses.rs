@@ -118,6 +118,9 @@ fn cor_41_the_window_shows_the_whole_address_and_nothing_else_wherever_the_sheet
     }
 }
 
+/// What is wrong, and how the policy comes to it.
+type Row<'a> = (&'a str, &'a dyn Fn(&mut ProductionPolicy));
+
 #[test]
 fn a_node_is_told_when_letters_and_envelope_do_not_fit() {
     let block = RENDERER.address_block();
@@ -130,7 +133,7 @@ fn a_node_is_told_when_letters_and_envelope_do_not_fit() {
     assert!(moved(&|b| b.left_in = 0.9).unwrap_err().contains("slip out"));
     assert!(moved(&|b| b.top_in += 0.02).unwrap_err().contains("too near"));
     assert!(moved(&|b| b.top_in -= 0.05).unwrap_err().contains("slip out"));
-    let table: [(&str, &dyn Fn(&mut ProductionPolicy)); 12] = [
+    let table: [Row; 12] = [
         ("first_panel_in", &|p| p.envelope.first_panel_in = 4.2),
         ("slip out of the address window", &|p| p.imb.bottom_in = 3.5),
         ("24 bars", &|p| p.imb.width_in = 2.4),

@@ -47,11 +47,14 @@ fn numbers(packing: &Packing) -> Vec<Vec<u32>> {
     packing.envelopes.iter().map(|envelope| envelope.letters.iter().map(|l| number(&l.id)).collect()).collect()
 }
 
+/// What is seen, the letters that wait, and the numbers of those that share an envelope.
+type Row = (&'static str, Vec<Waiting>, Vec<Vec<u32>>);
+
 #[test]
 fn cor_40_letters_to_one_address_on_one_day_share_an_envelope_up_to_its_sheets() {
     let day = date(2026, 11, 23);
     let at = |street: &str| address("Weir Clinic", street, "43001");
-    let table: [(&str, Vec<Waiting>, Vec<Vec<u32>>); 9] = [
+    let table: [Row; 9] = [
         (
             "alike",
             vec![waiting(1, tin(1), at("12 Weir St"), day, 2), waiting(2, tin(1), at("12 Weir St"), day, 3)],
