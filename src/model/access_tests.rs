@@ -45,6 +45,10 @@ const TABLE: &[Row] = &[
     (Action::ReadMessages,       Some(Scope::ActAs),     true,  &[], true),
     (Action::EditMessages,       Some(Scope::ActAs),     true,  &[], true),
     (Action::ReadUnread,         Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
+    (Action::ReadPrintBatches,   Some(Scope::Operate),   false, &[MailroomOperator, Supervisor, Administrator], false),
+    (Action::DownloadPrintBatch, Some(Scope::Operate),   false, WORK, false),
+    (Action::WorkPrintBatches,   Some(Scope::Operate),   false, WORK, false),
+    (Action::DecidePrintBatches, Some(Scope::Operate),   false, &[Supervisor], false),
     (Action::ReadMetrics,        Some(Scope::Metrics),   false, &[Administrator], false),
     (Action::ReadSelf,           None,                   true,  ALL_ROLES, true),
 ];
