@@ -116,6 +116,17 @@ fn uuid(text: &str) -> Result<String, &'static str> {
     Ok(id.hyphenated().to_string())
 }
 
+fn mail_name(text: &str) -> Result<String, &'static str> {
+    const RULE: &str = "it must be brand, day, user and kind, with colons between them";
+    let mut parts = text.split(':');
+    let sound = parts.next().is_some_and(|brand| brand.parse::<Brand>().is_ok())
+        && parts.next().is_some_and(|day| day.parse::<jiff::civil::Date>().is_ok())
+        && parts.next().is_some_and(|user| uuid(user).is_ok_and(|id| id == user))
+        && parts.next().is_some_and(|kind| kind.parse::<crate::model::digest::DigestKind>().is_ok())
+        && parts.next().is_none();
+    if sound { Ok(text.to_owned()) } else { Err(RULE) }
+}
+
 /// Text of 1 to 64 printable ASCII characters without blanks at its ends, upper-cased: the numbers other
 /// systems gave out. Case never tells two of them apart.
 fn foreign_number(text: &str) -> Result<String, &'static str> {
@@ -168,6 +179,22 @@ text_id!(
 text_id!(
     /// The id (UUIDv7) of a hold on letters.
     HoldId, "hold id", uuid
+);
+text_id!(
+    /// The id (UUIDv7) of a schedule of digests.
+    ScheduleId, "schedule id", uuid
+);
+text_id!(
+    /// The id (UUIDv7) of a run of a schedule.
+    RunId, "run id", uuid
+);
+text_id!(
+    /// A mail, by what there can be only one of: brand, local day, user and kind (COR-33).
+    MailId, "mail name", mail_name
+);
+text_id!(
+    /// The id (UUIDv7) of a suppression of a mail address.
+    SuppressionId, "suppression id", uuid
 );
 text_id!(
     /// A print batch's id (UUIDv7).
@@ -295,7 +322,7 @@ text_id!(
 );
 
 printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, LetterId, DeliveryId, MessageId);
-printable!(BatchId, EnvelopeId, PaperTaskId);
+printable!(BatchId, EnvelopeId, PaperTaskId, ScheduleId, RunId, MailId, SuppressionId);
 printable!(Issuer, Brand, Sha256, ReferenceNumber, LetterNumber, HoldId);
 hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 

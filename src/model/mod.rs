@@ -6,6 +6,7 @@ pub mod address;
 pub mod aging;
 pub mod calendar;
 pub mod case;
+pub mod digest;
 pub mod document;
 pub mod event;
 pub mod fax;
