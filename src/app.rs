@@ -15,6 +15,8 @@ use crate::access::policy::AccessPolicy;
 use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::delivery::{self, Correspondence, Notices};
+use crate::digests::Digests;
+use crate::digests::plan::NotificationsPlan;
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
@@ -110,6 +112,8 @@ pub struct App {
     pub paper: Paper,
     /// Answers by fax.
     pub fax: Fax,
+    /// What users are told of by mail.
+    pub digests: Digests,
     /// The engine over all stages.
     pub engine: Engine,
     /// Who callers are.
@@ -280,8 +284,9 @@ impl App {
         let calendar = load_calendar(settings.config_dir.as_deref())?;
         tell_calendar(&calendar.plan, &ctx);
         let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?;
+        let notifications = NotificationsPlan::load(settings.config_dir.as_deref())?;
         // nodes that go by different calendars run different plans
-        let plan_hash = format!("{plan_hash}+{}+{}", calendar.hash, correspondence.hash);
+        let plan_hash = format!("{plan_hash}+{}+{}+{}", calendar.hash, correspondence.hash, notifications.hash);
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let mut policies = plan.work.clone();
@@ -331,6 +336,12 @@ impl App {
             objects: objects.clone(),
             gateway: settings.fax_gateway.as_deref().map(Gateway::open).transpose()?,
         };
+        let digests = Digests {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            calendar: intake.calendar.clone(),
+            plan: Arc::new(notifications.plan),
+        };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
         chains.extend(delivery::chains(&correspondence));
@@ -352,6 +363,7 @@ impl App {
             correspondence,
             paper,
             fax,
+            digests,
             engine,
             access,
             doors,

@@ -16,6 +16,7 @@ pub mod delivery;
 pub mod intake;
 pub mod letters;
 
+pub mod digests;
 pub mod fax;
 pub mod paper;
 

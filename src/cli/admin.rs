@@ -11,6 +11,7 @@ use crate::app::correspondence::CorrespondencePlan;
 use crate::app::{self, open_db};
 use crate::db::work::WorkRow;
 use crate::db::{Db, Stamp, ledger, submissions, work};
+use crate::digests::plan::NotificationsPlan;
 use crate::http::api::view;
 use crate::http::plan::DoorsPlan;
 use crate::intake::aging::Aging;
@@ -71,6 +72,7 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
     let calendar = load_calendar(settings.config_dir.as_deref())?;
     let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
     let letters = CorrespondencePlan::load(settings.config_dir.as_deref())?;
+    let notifications = NotificationsPlan::load(settings.config_dir.as_deref())?;
     if common.json {
         let hash = |plan: &str, hash: &str| json!({ "plan": plan, "hash": hash });
         let others = [
@@ -78,6 +80,7 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
             hash("access.toml", &access.hash),
             hash("calendar.toml", &calendar.hash),
             hash("correspondence.toml", &letters.hash),
+            hash("notifications.toml", &notifications.hash),
         ];
         output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "others": others, "ok": true }));
     } else {
@@ -87,6 +90,7 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
         println!("access.toml {}: {:#?}", access.hash, access.plan);
         println!("calendar.toml {}: {:#?}", calendar.hash, calendar.plan);
         println!("correspondence.toml {}: {:#?}", letters.hash, letters.plan);
+        println!("notifications.toml {}: {:#?}", notifications.hash, notifications.plan);
         println!("ok");
     }
     Ok(())

@@ -9,7 +9,7 @@ const STEPS: &[&[&str]] = &[
     &["outside", "db"],
     &["engine"],
     &["access", "intake", "cases", "letters", "delivery"],
-    &["paper", "fax"],
+    &["paper", "fax", "digests"],
     &["http", "settings"],
     &["app"],
     &["cli", "fuzzing"],

@@ -1,0 +1,177 @@
+//! The policy of notifications: `pipelines/notifications.toml`.
+
+use std::path::Path;
+
+use jiff::civil::Time;
+use serde::Deserialize;
+
+use crate::engine::plan::{Loaded, PlanError, load};
+use crate::model::calendar::WeekDay;
+use crate::model::digest::{Cadence, CatchUp, OnHoliday};
+
+const BUILT_IN: &str = include_str!("../../pipelines/notifications.toml");
+
+/// The plan.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotificationsPlan {
+    /// What users start with.
+    pub choices: ChoicesPolicy,
+    /// What digests hold.
+    pub digests: DigestsPolicy,
+    /// What schedules start with, and how they are edited.
+    pub schedules: SchedulesPolicy,
+    /// How mails are handed over.
+    pub sending: SendingPolicy,
+    /// What becomes of mails that come back.
+    pub returns: ReturnsPolicy,
+}
+
+/// What users start with (`[choices]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChoicesPolicy {
+    /// How often a user is told who has chosen nothing (COR-30).
+    pub starts_with: Cadence,
+}
+
+/// What digests hold (`[digests]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DigestsPolicy {
+    /// Whether what needs an answer goes to weekly readers with the daily digest, when its due date would pass before the
+    /// next weekly one.
+    pub action_daily_when_due: bool,
+    /// Users who are planned in one transaction.
+    pub users_per_step: u32,
+    /// Practices that a mail names.
+    pub tins_shown: u32,
+}
+
+/// What a brand's schedules start with, and how they are edited (`[schedules]`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulesPolicy {
+    /// Whether an edit must be confirmed by another person than made it (OPS-10).
+    pub second_administrator: bool,
+    /// Days for which an edit shows what it would have done.
+    pub preview_days: u16,
+    /// Runs that an edit shows.
+    pub preview_runs: u16,
+    /// The daily one.
+    pub daily: StartPolicy,
+    /// The weekly one.
+    pub weekly: StartPolicy,
+}
+
+/// What a schedule starts with (`[schedules.daily]`, `[schedules.weekly]`), in the payer's time zone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartPolicy {
+    /// The local time.
+    pub at: Time,
+    /// The days of the week; one, where it is weekly.
+    pub weekdays: Vec<WeekDay>,
+    /// What it does on a holiday.
+    pub on_holiday: OnHoliday,
+    /// What becomes of a period that passed while nothing ran.
+    pub catch_up: CatchUp,
+    /// Minutes after which a period is too late to run by itself.
+    pub grace_minutes: u32,
+    /// Minutes over which its mails are spread.
+    pub spread_minutes: u16,
+}
+
+/// How mails are handed over (`[sending]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendingPolicy {
+    /// Mails that a node takes at a time.
+    pub batch: u16,
+    /// Seconds after which a silent node has lost what it took.
+    pub lease_s: u32,
+    /// Tries.
+    pub tries: u16,
+    /// Seconds until the second try; doubled each time, jittered.
+    pub retry_first_s: u32,
+    /// Seconds between two tries at most.
+    pub retry_longest_s: u32,
+    /// Failures to reach a relay, one after the other, after which it rests.
+    pub breaker_failures: u16,
+    /// Seconds for which it rests.
+    pub breaker_rest_s: u32,
+}
+
+/// What becomes of mails that come back (`[returns]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnsPolicy {
+    /// Passing failures in a row after which nothing more is sent to an address.
+    pub soft_bounces: u16,
+}
+
+impl NotificationsPlan {
+    /// Reads and checks the plan.
+    ///
+    /// # Errors
+    /// Names the file, the table and the figure.
+    pub fn load(config: Option<&Path>) -> Result<Loaded<Self>, PlanError> {
+        let loaded: Loaded<Self> = load("notifications.toml", BUILT_IN, config)?;
+        loaded.plan.check()?;
+        Ok(loaded)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        let unusable = |why: &str| Err(PlanError::Unusable(format!("notifications.toml: {why}")));
+        if !(1..=10_000).contains(&self.digests.users_per_step) || !(1..=500).contains(&self.digests.tins_shown) {
+            return unusable("[digests] users_per_step must be 1 to 10000, tins_shown 1 to 500");
+        }
+        let schedules = &self.schedules;
+        if !(1..=90).contains(&schedules.preview_days) || !(1..=100).contains(&schedules.preview_runs) {
+            return unusable("[schedules] preview_days must be 1 to 90, preview_runs 1 to 100");
+        }
+        if schedules.daily.weekdays.is_empty() || schedules.weekly.weekdays.len() != 1 {
+            return unusable("[schedules] daily needs a day of the week, weekly exactly one");
+        }
+        let sending = &self.sending;
+        if !(1..=1_000).contains(&sending.batch) || !(30..=3_600).contains(&sending.lease_s) || sending.tries == 0 {
+            return unusable("[sending] batch must be 1 to 1000, lease_s 30 to 3600, tries at least 1");
+        }
+        if sending.retry_first_s == 0 || sending.retry_longest_s < sending.retry_first_s {
+            return unusable("[sending] retry_first_s must be at least 1, and retry_longest_s no less");
+        }
+        if sending.breaker_failures == 0 || self.returns.soft_bounces == 0 {
+            return unusable("[sending] breaker_failures and [returns] soft_bounces must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_that_is_built_in_is_whole_and_has_the_figures_of_the_spec() {
+        let plan = NotificationsPlan::load(None).unwrap().plan;
+        assert_eq!(plan.choices.starts_with, Cadence::Daily, "COR-30");
+        assert!(!plan.digests.action_daily_when_due, "off unless an installation wants it");
+    }
+
+    #[test]
+    fn a_plan_that_makes_no_sense_is_refused_by_its_table() {
+        for (from, to, told) in [
+            ("users_per_step = 500", "users_per_step = 0", "[digests]"),
+            ("weekdays = [\"monday\"]", "weekdays = [\"monday\", \"friday\"]", "weekly exactly one"),
+            ("tries = 6", "tries = 0", "[sending]"),
+            ("soft_bounces = 3", "soft_bounces = 0", "[returns]"),
+            ("[choices]\n", "[choices]\nsurprise = 1\n", "surprise"),
+        ] {
+            assert_eq!(BUILT_IN.matches(from).count(), 1, "{from}");
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("notifications.toml"), BUILT_IN.replace(from, to)).unwrap();
+            let refused = NotificationsPlan::load(Some(dir.path())).map(|_| ()).map_err(|error| error.to_string());
+            assert!(refused.is_err_and(|error| error.contains(told)), "{told}");
+        }
+    }
+}
