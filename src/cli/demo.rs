@@ -213,9 +213,11 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         demo.play(scenario).await?;
     }
     let data = (args.data.as_path(), &node.app.settings.brand);
-    let letters = demo_letters::play(node, &demo.client, &samples.join("events"), data, &mut demo.surprises).await?;
+    let mut letters =
+        demo_letters::play(node, &demo.client, &samples.join("events"), data, &mut demo.surprises).await?;
     let batches = demo_batches::close(&demo.client, data).await?;
     let faxes = demo_faxes::answer(node, &args.data).await?;
+    demo_letters::look_again(node, &mut letters).await?;
     let counted = {
         let mut conn = intake.db.read().await?;
         ledger::count(&mut conn).await?

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::CliError;
 use super::client::{ApiClient, ClientError};
+use super::letters::sentence;
 use super::node::Node;
 use crate::db::case_files;
 use crate::db::deliveries::{self, Delivery};
@@ -18,7 +19,6 @@ use crate::db::letters::{self, Filter, Letter};
 use crate::letters::asks::OURSELVES;
 use crate::model::ids::{Brand, CaseNumber, LetterId, Sha256};
 use crate::model::letter::{Circumstance, DeliveryChannel, DeliveryState, LetterState, LetterType};
-use crate::model::route::RouteReason;
 
 /// How often a letter that is waited for is looked at, and how long.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -63,6 +63,8 @@ struct Expected {
 /// A letter as the report has it.
 #[derive(Serialize)]
 pub(super) struct ReportedLetter {
+    #[serde(skip)]
+    id: LetterId,
     event: String,
     what: String,
     r#type: LetterType,
@@ -84,9 +86,9 @@ struct ReportedDelivery {
 }
 
 impl ReportedLetter {
-    fn of(event: &str, what: &str, letter: Letter, pdf: Option<PathBuf>, ways: Vec<Delivery>) -> Self {
-        let because = |code: &String| code.parse::<RouteReason>().map_or(code.clone(), |why| why.sentence().to_owned());
+    fn of(event: &str, what: &str, letter: Letter, pdf: Option<PathBuf>, ways: &[Delivery]) -> Self {
         Self {
+            id: letter.id,
             event: event.to_owned(),
             what: what.to_owned(),
             r#type: letter.letter_type,
@@ -95,14 +97,7 @@ impl ReportedLetter {
             pdf,
             sha256: letter.made.as_ref().map(|made| made.sha256.clone()),
             pages: letter.made.as_ref().map(|made| made.pages),
-            deliveries: ways
-                .iter()
-                .map(|way| ReportedDelivery {
-                    channel: way.channel,
-                    reason: way.reasons.first().map(because).unwrap_or_default(),
-                    state: way.state,
-                })
-                .collect(),
+            deliveries: reported(ways),
             reason: letter.reason.map(|(_, sentence)| sentence),
         }
     }
@@ -118,6 +113,23 @@ impl ReportedLetter {
             self.pages.map(|pages| pages.to_string()).unwrap_or_default(),
         ]
     }
+}
+
+fn reported(ways: &[Delivery]) -> Vec<ReportedDelivery> {
+    let told = |way: &Delivery| ReportedDelivery {
+        channel: way.channel,
+        reason: way.reasons.first().map(|code| sentence(code).to_owned()).unwrap_or_default(),
+        state: way.state,
+    };
+    ways.iter().map(told).collect()
+}
+
+/// How the letters' deliveries stand now: batches were closed and faxes answered meanwhile.
+pub(super) async fn look_again(node: &Node, letters: &mut [ReportedLetter]) -> Result<(), CliError> {
+    for letter in letters {
+        letter.deliveries = reported(&ways(node, &letter.id).await?);
+    }
+    Ok(())
 }
 
 /// Sends the events in and waits for their letters.
@@ -165,7 +177,7 @@ pub(super) async fn play(
         }
         let pdf = save(client, &letter, &dir.join(format!("{number}.pdf")), data).await?;
         let ways = ways(node, &letter.id).await?;
-        reported.push(ReportedLetter::of("by itself", "A case came into this status.", letter, pdf, ways));
+        reported.push(ReportedLetter::of("by itself", "A case came into this status.", letter, pdf, &ways));
     }
     Ok(reported)
 }
@@ -291,5 +303,5 @@ async fn report(
         let went: Vec<&str> = went.into_iter().map(DeliveryChannel::as_str).collect();
         surprises.push(format!("{name}: {} {} {sentence}", letter.state, went.join(" ")));
     }
-    Ok(ReportedLetter::of(&name, &event.what, letter, pdf, ways))
+    Ok(ReportedLetter::of(&name, &event.what, letter, pdf, &ways))
 }

@@ -299,7 +299,7 @@ fn held(held: &Held) -> String {
 }
 
 /// A code that only a newer version knows is shown as it is.
-fn sentence(code: &str) -> &str {
+pub(super) fn sentence(code: &str) -> &str {
     code.parse::<RouteReason>().map_or(code, |reason| reason.sentence())
 }
 

@@ -34,8 +34,18 @@ fn assert_report(done: &Ran, report: &Value, receipts_at_least: i64) {
     let ended: i64 = ["in_flight", "routed", "stopped", "refused"].iter().map(|name| figure(of, name)).sum();
     assert_eq!(figure(of, "asked"), ended, "{of}");
     for of in report["ledger"]["deliveries"].as_array().unwrap() {
-        let ended: i64 = ["waiting", "delivered", "stopped"].iter().map(|name| figure(of, name)).sum();
+        let ended: i64 =
+            ["waiting", "in_batch", "delivered", "returned", "stopped"].iter().map(|name| figure(of, name)).sum();
         assert_eq!(figure(of, "created"), ended, "{of}");
+    }
+    let batches = report["batches"].as_array().unwrap();
+    assert!(batches.iter().all(|of| figure(of, "envelopes") > 0 && figure(of, "sheets") > 0), "{batches:?}");
+    let faxes = report["faxes"].as_array().unwrap();
+    assert!(faxes.iter().any(|fax| fax["state"] == "delivered"), "{faxes:?}");
+    let ways = report["letters"].as_array().unwrap().iter().flat_map(|letter| letter["deliveries"].as_array().unwrap());
+    for way in ways.filter(|way| way["channel"] != "inbox" && way["state"] != "stopped") {
+        let expected = if way["channel"] == "fax" { "delivered" } else { "in_batch" };
+        assert_eq!(way["state"], expected, "{way}");
     }
     assert_eq!(report["scanner"]["test_signatures_only"], true);
     assert!(report["scanner"]["engine"].as_str().unwrap().contains("ClamAV"));
