@@ -9,6 +9,7 @@ pub mod batches;
 pub mod case_files;
 pub mod contents;
 pub mod deliveries;
+pub mod digest_mails;
 pub mod documents;
 pub mod envelopes;
 pub mod events;
