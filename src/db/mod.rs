@@ -9,7 +9,9 @@ pub mod batches;
 pub mod case_files;
 pub mod contents;
 pub mod deliveries;
+pub mod digest_choices;
 pub mod digest_mails;
+pub mod digest_plans;
 pub mod documents;
 pub mod envelopes;
 pub mod events;
@@ -22,6 +24,7 @@ pub mod ledger;
 pub mod letter_upkeep;
 pub mod letters;
 pub mod messages;
+pub mod notifications;
 pub mod paper_tasks;
 pub mod reference;
 pub mod returns;
@@ -227,6 +230,18 @@ impl Db {
             Flavor::Sqlite => self.writer.begin_with("BEGIN IMMEDIATE").await?,
             Flavor::Postgres => self.writer.begin().await?,
         })
+    }
+
+    /// The same, where all statements are to see the same rows: on SQLite they do anyway.
+    ///
+    /// # Errors
+    /// When no connection is free in time.
+    pub async fn begin_snapshot(&self) -> Result<Tx, DbError> {
+        let mut tx = self.begin().await?;
+        if self.flavor == Flavor::Postgres {
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *tx).await?;
+        }
+        Ok(tx)
     }
 
     /// A connection to read with.

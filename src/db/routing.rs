@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_instant, opt_parsed, opt_text, parsed, text};
 use crate::db::letters::{Addressee, Letter};
-use crate::db::{case_files, events, reference};
+use crate::db::{case_files, events, reference, users};
 use crate::model::access::Entitlement;
 use crate::model::event::{EventType, NewEvent};
 use crate::model::ids::{Brand, HoldId, LetterId, MemberId, Tin};
@@ -51,13 +51,12 @@ pub async fn practice(conn: &mut Conn, tin: &Tin) -> Result<Option<Practice>, Db
 /// # Errors
 /// When the database fails.
 pub async fn has_reader(conn: &mut Conn, tin: &Tin, entitlement: Entitlement) -> Result<bool, DbError> {
-    let code = entitlement.as_str().replace('_', "!_");
     let row = sqlx::query(
         "SELECT COUNT(*) AS n FROM user_tin t JOIN app_user u ON u.id = t.user_id
          WHERE t.tin = $1 AND ' ' || t.entitlements || ' ' LIKE $2 ESCAPE '!' AND u.disabled_at IS NULL AND u.roles = ''",
     )
     .bind(tin.as_str())
-    .bind(format!("% {code} %"))
+    .bind(users::entitled(entitlement))
     .fetch_one(conn)
     .await?;
     Ok(number(&row, "n")? > 0)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
 use super::{Conn, DbError, Stamp, code_set, exactly_one, instant, number, opt_instant, opt_text, parsed, text};
-use crate::model::access::{Role, TinRights};
+use crate::model::access::{Entitlement, Role, TinRights};
 use crate::model::ids::{Tin, UserId};
 use crate::model::people::{Codes, Login, Person};
 use crate::model::phi::Phi;
@@ -169,6 +169,11 @@ fn contains(part: &str) -> String {
         pattern.push(c);
     }
     pattern + "%"
+}
+
+/// The pattern of those entitlements of a `user_tin` row, set between blanks, that hold this one. In it `!` escapes.
+pub(super) fn entitled(entitlement: Entitlement) -> String {
+    format!("% {} %", entitlement.as_str().replace('_', "!_"))
 }
 
 /// A user's rights per TIN.

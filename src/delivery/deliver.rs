@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde_json::Value;
 
 use super::{Correspondence, DELIVER, Routed};
 use crate::db::letters::Letter;
@@ -56,6 +57,7 @@ impl Stage for Deliver {
             event_id: None,
             online_until: self.0.online_until(dated),
             needs_answer: self.0.plan.inbox.needs_answer(letter.letter_type),
+            due_at: self.0.due_at(letter),
         };
         // a letter whose delivery was stopped and released again is one message all the same
         messages::insert(conn, stamp, &new).await?;
@@ -77,6 +79,13 @@ async fn member_of(conn: &mut Conn, letter: &Letter) -> Result<Option<MemberId>,
 }
 
 impl Correspondence {
+    /// By when an answer to a letter is wanted, where it says so: the end of that day where the payer is.
+    fn due_at(&self, letter: &Letter) -> Option<Timestamp> {
+        let details: Value = serde_json::from_str(letter.details.reveal()).ok()?;
+        let due_by: Date = details.get("due_by")?.as_str()?.parse().ok()?;
+        Some(self.calendar.end_of_day(due_by))
+    }
+
     /// Until when what is dated so is online: the same day some years later, to its end where the payer is (COR-23).
     pub(super) fn online_until(&self, dated: Date) -> Timestamp {
         let months = i32::from(self.plan.inbox.online_years) * 12;

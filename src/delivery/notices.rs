@@ -52,6 +52,7 @@ impl Reader for Notices {
             event_id: Some(event.id.as_str()),
             online_until: self.0.online_until(self.0.calendar.local_day(event.at)),
             needs_answer: false,
+            due_at: None,
         };
         messages::insert(conn, stamp, &new).await.map(|_| ())
     }

@@ -5,6 +5,7 @@
 //! before it goes.
 
 pub mod plan;
+pub mod planning;
 
 use std::sync::Arc;
 

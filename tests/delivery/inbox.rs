@@ -367,6 +367,7 @@ async fn put(world: &World, of: &str, letter_type: LetterType, status: Option<&s
         event_id: None,
         online_until: world.app.intake.ctx.now() + 100 * DAY,
         needs_answer: false,
+        due_at: None,
     };
     let mut tx = world.db().begin().await.unwrap();
     assert!(messages::insert(&mut tx, world.stamp(), &new).await.unwrap());

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
 use super::{Hidden, hidden};
-use crate::db::{Conn, DbError, instant, number, opt_instant, opt_number, parsed, search};
-use crate::model::access::{Entitlement, TinRights};
+use crate::db::{Conn, DbError, instant, number, opt_instant, opt_number, parsed, search, users};
+use crate::model::access::TinRights;
 use crate::model::ids::{MessageId, Tin, UserId};
 use crate::model::letter::LetterCategory;
 use crate::model::message::{Folder, MessageType};
@@ -441,7 +441,7 @@ pub async fn unread(
 ) -> Result<Vec<(LetterCategory, i64)>, DbError> {
     let hidden: BTreeSet<Hidden> = hidden(conn, reader.user).await?.into_iter().collect();
     // who speaks for the user may do so for some of the practices only: each of these is then counted for itself
-    let whole = crate::db::users::rights(conn, reader.user).await? == *reader.rights;
+    let whole = users::rights(conn, reader.user).await? == *reader.rights;
     let mut all = Vec::new();
     for category in LetterCategory::ALL.iter().copied().filter(|category| !hidden.contains(&(*category, None))) {
         let mut sum = 0;
@@ -482,16 +482,11 @@ async fn count(
     .bind(reader.user.as_str())
     .bind(reader.mode.as_str())
     .bind(category.as_str())
-    .bind(pattern(category.entitlement()))
+    .bind(users::entitled(category.entitlement()))
     .bind(tin)
     .bind(now.as_microsecond())
     .bind(COUNTED)
     .fetch_one(conn)
     .await?;
     number(&row, "n")
-}
-
-/// The pattern of entitlements that hold this one.
-fn pattern(entitlement: Entitlement) -> String {
-    format!("% {} %", entitlement.as_str().replace('_', "!_"))
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
 use super::{Conn, DbError, Stamp, instant, opt_instant, opt_parsed, opt_text, parsed, text};
-use crate::db::search;
+use crate::db::{notifications, search};
 use crate::model::ids::{
     Brand, CaseId, CaseNumber, ClaimNumber, LetterId, LetterNumber, MemberId, MessageId, Tin, UserId,
 };
@@ -45,6 +45,8 @@ pub struct NewMessage<'a> {
     pub online_until: Timestamp,
     /// Whether it needs an answer.
     pub needs_answer: bool,
+    /// By when, where that is known.
+    pub due_at: Option<Timestamp>,
 }
 
 /// A message as it is stored, with what names what it is about.
@@ -105,15 +107,15 @@ impl Message {
     }
 }
 
-/// Writes a message and makes it findable. False when it is there already: the letter's, or the event's.
+/// Writes a message with the notifications of those who may read it, and makes it findable. False when it is there already: the letter's, or the event's.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &NewMessage<'_>) -> Result<bool, DbError> {
     let done = sqlx::query(
         "INSERT INTO message (id, brand, mode, tin, category, type, letter_id, case_id, claim_number, member_id, status,
-                              event_id, published_at, online_until, action_required_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+                              event_id, published_at, online_until, action_required_at, due_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
     )
     .bind(new.id.as_str())
     .bind(new.brand.as_str())
@@ -130,11 +132,13 @@ pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &NewMessage<'_>) -> 
     .bind(stamp.now())
     .bind(new.online_until.as_microsecond())
     .bind(new.needs_answer.then(|| stamp.now()))
+    .bind(new.due_at.map(Timestamp::as_microsecond))
     .execute(&mut *conn)
     .await?;
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+    notifications::fan_out(conn, stamp, new).await?;
     if let Some(message) = get(conn, new.id).await? {
         search::put(conn, &message.id, (&message.tin, message.category), &findable(&message)).await?;
     }

@@ -40,6 +40,8 @@ CREATE TABLE notification (
 );
 CREATE INDEX notification_waiting ON notification (brand, user_id, tin, category) WHERE state = 'waiting';
 CREATE INDEX notification_by_mail ON notification (mail_id, tin) WHERE mail_id IS NOT NULL;
+-- a user's feed, newest first
+CREATE INDEX notification_by_user ON notification (user_id, published_at, message_id);
 -- what an edited schedule would have done
 CREATE INDEX notification_by_published ON notification (brand, published_at);
 
@@ -146,7 +148,8 @@ CREATE TABLE digest_mail (
     ended_at    BIGINT,
     created_at  BIGINT NOT NULL,
     version     BIGINT NOT NULL,
-    UNIQUE (brand, user_id, kind, day)
+    -- in this order: a slice of users that is planned finds its mails side by side
+    UNIQUE (brand, day, user_id, kind)
 );
 CREATE INDEX digest_mail_due ON digest_mail (next_at, id) WHERE next_at IS NOT NULL;
 CREATE INDEX digest_mail_leased ON digest_mail (lease_until, id) WHERE lease_until IS NOT NULL;
@@ -181,6 +184,10 @@ CREATE TABLE mail_suppression (
     version    BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX mail_suppression_standing ON mail_suppression (address) WHERE lifted_at IS NULL;
+-- however an address is written
+CREATE INDEX mail_suppression_by_lower ON mail_suppression (LOWER(address)) WHERE lifted_at IS NULL;
 
 -- By when an answer is wanted, where its letter says so.
 ALTER TABLE message ADD COLUMN due_at BIGINT;
+-- How many users were to be told of it: the ledger compares it with their notifications.
+ALTER TABLE message ADD COLUMN notified BIGINT NOT NULL DEFAULT 0;

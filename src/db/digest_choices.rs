@@ -1,0 +1,1 @@
+//! Users' own choices of how often they are told, per practice and category (COR-30).
