@@ -381,6 +381,7 @@ impl App {
             letters: self.letters.clone(),
             correspondence: self.correspondence.clone(),
             paper: self.paper.clone(),
+            digests: self.digests.clone(),
             engine: self.engine.clone(),
             access: self.access.clone(),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),

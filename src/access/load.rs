@@ -1,5 +1,5 @@
-//! Bulk loads of users, of their rights (OPS-13) and of practices' paper settings (COR-12). What an administrator loads counts as if it were done one by one:
-//! the same rules, the same events.
+//! Bulk loads of users, of their rights (OPS-13), of practices' paper settings (COR-12) and of users' choices of how often
+//! they are told (COR-30). What an administrator loads counts as if it were done one by one: the same rules, the same events.
 
 use std::io::Read;
 
@@ -7,11 +7,12 @@ use async_trait::async_trait;
 
 use super::{Access, Expected, ManageError, Manager, paper as settings, users};
 use crate::db::users::by_login;
-use crate::db::{Conn, DbError, Stamp};
+use crate::db::{Conn, DbError, Stamp, digest_choices, reference};
+use crate::engine::installation_brand;
 use crate::engine::bulk::{self, Form, LoadError, LoadReport, Rows, Taker};
 use crate::model::access::{Action, Target};
 use crate::model::ids::UserId;
-use crate::model::people::{EntitlementRecord, Login, PaperRecord, PeopleKind, Person, Switch, UserRecord, Word};
+use crate::model::people::{ChoiceRecord, EntitlementRecord, Login, PaperRecord, PeopleKind, Person, Switch, UserRecord, Word};
 
 /// A row.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub enum Record {
     User(UserRecord),
     Entitlement(EntitlementRecord),
     Paper(PaperRecord),
+    Choice(ChoiceRecord),
 }
 
 impl Rows for PeopleKind {
@@ -38,6 +40,7 @@ impl Rows for PeopleKind {
             }
             Self::Entitlements => Record::Entitlement(bulk::fields(json)?),
             Self::Paper => Record::Paper(bulk::fields(json)?),
+            Self::Choices => Record::Choice(bulk::fields(json)?),
         })
     }
 }
@@ -51,6 +54,7 @@ impl Taker<PeopleKind> for Writer<'_> {
             Record::User(record) => user(conn, stamp, &self.0, record).await,
             Record::Entitlement(record) => entitlement(conn, stamp, &self.0, record).await,
             Record::Paper(record) => paper(conn, stamp, &self.0, record).await,
+            Record::Choice(record) => choice(conn, stamp, &self.0, record).await,
         };
         match taken {
             Ok(()) => Ok(None),
@@ -61,7 +65,7 @@ impl Taker<PeopleKind> for Writer<'_> {
 }
 
 impl Access {
-    /// Loads a file of users, of their rights, or of paper settings.
+    /// Loads a file of users, of their rights, of paper settings, or of users' choices.
     ///
     /// # Errors
     /// See [`LoadError`]; bad rows are no error, and neither are those that the caller may not change.
@@ -116,4 +120,20 @@ async fn paper(conn: &mut Conn, stamp: Stamp<'_>, by: &Manager<'_>, record: &Pap
     let on = record.paper == Switch::On;
     settings::set_paper(conn, stamp, &record.tin, record.category, on, Expected::Any).await?;
     Ok(())
+}
+
+/// For a migration: what the user chose here since stays.
+async fn choice(conn: &mut Conn, stamp: Stamp<'_>, by: &Manager<'_>, record: &ChoiceRecord) -> Result<(), ManageError> {
+    by.may(Action::ManageUsers, &Target::Tin(&record.tin))?;
+    if !digest_choices::CATEGORIES.contains(&record.category) {
+        return Err(ManageError::Invalid("there is no choice for this category: appeals follow claims"));
+    }
+    let login = Login { issuer: record.issuer.clone(), subject: record.subject.clone() };
+    let user = by_login(conn, &login).await?.ok_or(ManageError::Missing("user"))?;
+    reference::tin_uid(conn, &record.tin).await?.ok_or(ManageError::Missing("TIN"))?;
+    let of = (&user.id, &record.tin, record.category);
+    match digest_choices::load(conn, stamp, &installation_brand(), of, record.cadence).await? {
+        true => Ok(()),
+        false => Err(ManageError::Invalid("the user has chosen here, and that stays")),
+    }
 }

@@ -9,11 +9,13 @@ use crate::app::open_db;
 use crate::db::deliveries::Delivery;
 use crate::db::envelopes::Envelope;
 use crate::db::routing::{self, Held, Hold};
-use crate::db::{Db, Stamp, messages};
+use crate::db::{Db, Stamp, messages, users};
 use crate::delivery::reconcile::take_offline;
 use crate::delivery::stop::{self, WithWays};
 use crate::delivery::{LetterError, holds};
-use crate::model::ids::{Brand, HoldId, LetterId, Tin};
+use crate::digests::plan::NotificationsPlan;
+use crate::digests::why;
+use crate::model::ids::{Brand, HoldId, LetterId, Tin, UserId};
 use crate::model::letter::{DeliveryChannel, LetterType, StopReason};
 use crate::model::route::RouteReason;
 use crate::outside::context::Context;
@@ -32,6 +34,9 @@ pub(super) enum LettersCommand {
         common: Common,
         /// The letter's id.
         letter: LetterId,
+        /// Show instead whether this user was told of it by mail, and why or why not.
+        #[arg(long, value_name = "ID")]
+        user: Option<UserId>,
     },
     /// Stop a letter; of one that is routed, the ways that wait still.
     Stop {
@@ -109,7 +114,8 @@ pub(super) async fn run(command: LettersCommand, environment: &Environment) -> R
         Ok(Desk { db: open_db(&settings).await?, ctx: Context::system(), json: common.json, settings })
     };
     match command {
-        LettersCommand::Why { common, letter } => desk(&common).await?.why(&letter).await,
+        LettersCommand::Why { common, letter, user: None } => desk(&common).await?.why(&letter).await,
+        LettersCommand::Why { common, letter, user: Some(user) } => desk(&common).await?.told(&letter, &user).await,
         LettersCommand::Stop { common, letter, reason } => {
             let desk = desk(&common).await?;
             desk.show(&stop::stop(&desk.db, desk.stamp(), &letter, None, reason).await?);
@@ -146,6 +152,21 @@ impl Desk {
     async fn why(&self, id: &LetterId) -> Result<(), CliError> {
         let mut conn = self.db.read().await?;
         self.show(&stop::look(&mut conn, id).await?.ok_or(LetterError::NoLetter)?);
+        Ok(())
+    }
+
+    /// Whether a user was told of a letter.
+    async fn told(&self, id: &LetterId, user: &UserId) -> Result<(), CliError> {
+        let mut conn = self.db.read().await?;
+        stop::look(&mut conn, id).await?.ok_or(LetterError::NoLetter)?;
+        users::get(&mut conn, user).await?.ok_or(CliError::Usage("there is no such user".into()))?;
+        let plan = NotificationsPlan::load(self.settings.config_dir.as_deref())?.plan;
+        let told = why::why(&mut conn, id, user, plan.choices.starts_with).await?;
+        if self.json {
+            output::json(&json!({ "letter": id, "user": user, "state": told.code(), "explanation": told.sentence() }));
+        } else {
+            println!("{}", told.sentence());
+        }
         Ok(())
     }
 

@@ -60,6 +60,12 @@ pub(super) fn ledger_of_letters(ledger: &Ledger) {
             of.channel, of.created, of.waiting, of.in_batch, of.delivered, of.returned, of.stopped, of.unexplained
         );
     }
+    for of in &ledger.digests {
+        println!(
+            "notifications of {} {}: waiting {}, in mails {}, left out {}; without a reason {}",
+            of.brand, of.notified, of.waiting, of.mailed, of.left_out, of.unexplained
+        );
+    }
 }
 
 /// Bytes as a person reads them.

@@ -3,12 +3,13 @@
 //! A receipt is written once per acceptance, a posting per transition, and the rows are there to be counted.
 //! A row that vanished, appeared, or was changed behind the program's back makes the three differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{Conn, DbError, Stamp, number, opt_text, text};
 use crate::codes;
+use crate::model::digest::NotificationState;
 use crate::model::document::DocumentState;
 use crate::model::ids::Brand;
 use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState};
@@ -142,6 +143,31 @@ pub struct DeliveryCount {
     pub unexplained: i64,
 }
 
+/// Notifications of a brand: who was to be told waits, is in a mail, or is in none for a reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DigestCount {
+    /// The brand.
+    pub brand: String,
+    /// Users who were to be told when messages came, as the messages say.
+    pub notified: i64,
+    /// Notifications that wait.
+    pub waiting: i64,
+    /// Notifications that are in mails.
+    pub mailed: i64,
+    /// Notifications that are in none.
+    pub left_out: i64,
+    /// Those of them that were taken out of a mail right before it was sent.
+    pub taken_out: i64,
+    /// Notifications whose state does not go with their reason and mail.
+    pub unexplained: i64,
+    /// Letters that mails told of when they were planned, by their items.
+    pub planned: i64,
+    /// Letters that they tell of, by their items.
+    pub told: i64,
+    /// Notifications that runs say they left out.
+    pub left_out_by_runs: i64,
+}
+
 /// The ledger's figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ledger {
@@ -169,6 +195,12 @@ pub struct Ledger {
     pub sheets: i64,
     /// Sheets of all batches.
     pub planned_sheets: i64,
+    /// What became of notifications, per brand.
+    pub digests: Vec<DigestCount>,
+    /// Mails that say other counts than their items, or have no run.
+    pub crooked_mails: i64,
+    /// Runs that say other counts than their mails.
+    pub crooked_runs: i64,
     /// Sum of all deviations; anything but 0 is an alarm.
     pub difference: i64,
 }
@@ -193,6 +225,31 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
                    AND NOT EXISTS (SELECT 1 FROM envelope n WHERE n.reprint_of = e.id)
          UNION ALL SELECT 'planned_sheets', 'envelope', NULL, CAST(COALESCE(SUM(sheets), 0) AS BIGINT) FROM print_batch
          UNION ALL SELECT 'sheets', 'envelope', NULL, CAST(COALESCE(SUM(sheets), 0) AS BIGINT) FROM envelope
+         UNION ALL SELECT 'notified', brand, NULL, CAST(SUM(notified) AS BIGINT) FROM message GROUP BY brand
+         UNION ALL SELECT 'notification', brand, state, COUNT(*) FROM notification GROUP BY brand, state
+         UNION ALL SELECT 'taken_out', brand, NULL, COUNT(*) FROM notification
+                   WHERE state = 'left_out' AND mail_id IS NOT NULL GROUP BY brand
+         UNION ALL SELECT 'odd_notification', brand, NULL, COUNT(*) FROM notification
+                   WHERE CASE WHEN state = 'waiting' THEN reason IS NOT NULL OR mail_id IS NOT NULL
+                              WHEN state = 'mailed' THEN reason IS NOT NULL OR mail_id IS NULL
+                              WHEN state = 'left_out' THEN COALESCE(reason, '') = ''
+                              ELSE 1 = 1 END GROUP BY brand
+         UNION ALL SELECT 'planned', d.brand, NULL, CAST(SUM(i.letters) AS BIGINT) FROM digest_item i
+                   JOIN digest_mail d ON d.id = i.mail_id GROUP BY d.brand
+         UNION ALL SELECT 'told', d.brand, NULL, CAST(SUM(COALESCE(i.sent_letters, i.letters)) AS BIGINT) FROM digest_item i
+                   JOIN digest_mail d ON d.id = i.mail_id GROUP BY d.brand
+         UNION ALL SELECT 'left_out_by_runs', brand, NULL, CAST(SUM(left_out) AS BIGINT) FROM digest_run GROUP BY brand
+         UNION ALL SELECT 'crooked', 'mail', NULL, COUNT(*) FROM digest_mail d
+                   LEFT JOIN (SELECT mail_id, COUNT(*) AS items, CAST(SUM(letters) AS BIGINT) AS letters FROM digest_item
+                              GROUP BY mail_id) AS i ON i.mail_id = d.id
+                   LEFT JOIN digest_run r ON r.id = d.run_id
+                   WHERE i.mail_id IS NULL OR r.id IS NULL OR i.items <> d.items OR i.letters <> d.letters
+         UNION ALL SELECT 'crooked', 'run', NULL, COUNT(*) FROM digest_run r
+                   LEFT JOIN (SELECT run_id, COUNT(*) AS mails, COUNT(DISTINCT user_id) AS users,
+                                     CAST(SUM(items) AS BIGINT) AS items, CAST(SUM(letters) AS BIGINT) AS letters
+                              FROM digest_mail GROUP BY run_id) AS m ON m.run_id = r.id
+                   WHERE r.mails <> COALESCE(m.mails, 0) OR r.users <> COALESCE(m.users, 0)
+                      OR r.items <> COALESCE(m.items, 0) OR r.letters <> COALESCE(m.letters, 0)
          UNION ALL SELECT 'in', kind, to_state, COUNT(*) FROM posting GROUP BY kind, to_state
          UNION ALL SELECT 'out', kind, from_state, COUNT(*) FROM posting WHERE from_state IS NOT NULL GROUP BY kind, from_state
          UNION ALL SELECT 'receipts', kind, NULL, COUNT(*) FROM receipt GROUP BY kind
@@ -279,13 +336,36 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
     let in_envelopes = figure("in_envelopes", Kind::Paper.as_str(), "");
     let sheets = figure("sheets", "envelope", "");
     let planned_sheets = figure("planned_sheets", "envelope", "");
+    let brands: BTreeSet<&str> = figures
+        .keys()
+        .filter(|(what, ..)| ["notified", "notification", "planned", "left_out_by_runs"].contains(&what.as_str()))
+        .map(|(_, brand, _)| brand.as_str())
+        .collect();
+    let of_brand = |brand: &str| DigestCount {
+        brand: brand.to_owned(),
+        notified: figure("notified", brand, ""),
+        waiting: figure("notification", brand, NotificationState::Waiting.as_str()),
+        mailed: figure("notification", brand, NotificationState::Mailed.as_str()),
+        left_out: figure("notification", brand, NotificationState::LeftOut.as_str()),
+        taken_out: figure("taken_out", brand, ""),
+        unexplained: figure("odd_notification", brand, ""),
+        planned: figure("planned", brand, ""),
+        told: figure("told", brand, ""),
+        left_out_by_runs: figure("left_out_by_runs", brand, ""),
+    };
+    let digests: Vec<DigestCount> = brands.into_iter().map(of_brand).collect();
+    let crooked_mails = figure("crooked", "mail", "");
+    let crooked_runs = figure("crooked", "run", "");
     let difference = lines.iter().map(|line| (line.rows - line.posted).abs()).sum::<i64>()
         + (receipts - accepted_rows).abs()
         + (receipts - accepted_postings).abs()
         + (waiting_rows - tasks).abs()
         + of_letters
         + (in_batches - in_envelopes).abs()
-        + (sheets - planned_sheets).abs();
+        + (sheets - planned_sheets).abs()
+        + digests.iter().map(DigestCount::deviation).sum::<i64>()
+        + crooked_mails
+        + crooked_runs;
     Ok(Ledger {
         lines,
         receipts,
@@ -299,6 +379,9 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
         in_envelopes,
         sheets,
         planned_sheets,
+        digests,
+        crooked_mails,
+        crooked_runs,
         difference,
     })
 }
@@ -316,5 +399,16 @@ impl DeliveryCount {
     const fn deviation(&self, born: i64) -> i64 {
         let rows = self.waiting + self.in_batch + self.delivered + self.returned + self.stopped;
         (self.created - rows).abs() + (self.created - born).abs() + self.unexplained
+    }
+}
+
+impl DigestCount {
+    /// How far messages, notifications, mails and runs are apart, and what is not explained.
+    const fn deviation(&self) -> i64 {
+        (self.notified - self.waiting - self.mailed - self.left_out).abs()
+            + (self.planned - self.mailed - self.taken_out).abs()
+            + (self.told - self.mailed).abs()
+            + (self.left_out_by_runs - self.left_out + self.taken_out).abs()
+            + self.unexplained
     }
 }

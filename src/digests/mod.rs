@@ -4,8 +4,10 @@
 //! the run's mails are planned, and handed to a relay one by one. What a mail is to tell is looked at once more right
 //! before it goes.
 
+pub mod choices;
 pub mod plan;
 pub mod planning;
+pub mod why;
 
 use std::sync::Arc;
 

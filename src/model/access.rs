@@ -306,7 +306,13 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
             Answer::Forbidden { needs: Needs::LiveKey }
         }
         Principal::Service { .. } | Principal::Staff { .. }
-            if matches!(action, Action::ReadMessages | Action::EditMessages) =>
+            if matches!(
+                action,
+                Action::ReadMessages
+                    | Action::EditMessages
+                    | Action::ReadNotifications
+                    | Action::EditNotifications
+            ) =>
         {
             Answer::Forbidden { needs: Needs::User }
         }
@@ -325,7 +331,7 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
             }
         }
         Principal::User { rights, .. } => match action {
-            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper
+            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper | Action::ReadUserChoices
                 if !rights.values().any(|rights| rights.access_manager) =>
             {
                 Answer::Forbidden { needs: Needs::AccessManager }

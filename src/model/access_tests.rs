@@ -45,6 +45,10 @@ const TABLE: &[Row] = &[
     (Action::ReadMessages,       Some(Scope::ActAs),     true,  &[], true),
     (Action::EditMessages,       Some(Scope::ActAs),     true,  &[], true),
     (Action::ReadUnread,         Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
+    (Action::ReadNotifications,  Some(Scope::ActAs),     false, &[], true),
+    (Action::EditNotifications,  Some(Scope::ActAs),     false, &[], true),
+    (Action::ReadUserChoices,    Some(Scope::Access),    false, &[Supervisor, Administrator], true),
+    (Action::WhyNotified,        Some(Scope::Operate),   false, &[Supervisor, Administrator, PrivacyAuditor], true),
     (Action::ReadPrintBatches,   Some(Scope::Operate),   false, &[MailroomOperator, Supervisor, Administrator], false),
     (Action::DownloadPrintBatch, Some(Scope::Operate),   false, WORK, false),
     (Action::WorkPrintBatches,   Some(Scope::Operate),   false, WORK, false),
@@ -53,7 +57,8 @@ const TABLE: &[Row] = &[
     (Action::ReadSelf,           None,                   true,  ALL_ROLES, true),
 ];
 
-const OF_USERS: &[Action] = &[Action::ReadMessages, Action::EditMessages];
+const OF_USERS: &[Action] =
+    &[Action::ReadMessages, Action::EditMessages, Action::ReadNotifications, Action::EditNotifications];
 
 fn tin(number: u32) -> Tin {
     format!("{number:09}").parse().unwrap()
@@ -118,7 +123,7 @@ fn int_33_every_action_has_its_row_and_each_kind_of_caller_its_answer() {
         assert_eq!(at_all(&manager, *action), expected, "{action} as an access manager");
         let plain = user(&[(1, rights(Entitlement::ALL, false))], Mode::Live);
         let expected = match action {
-            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper => {
+            Action::ManageEntitlements | Action::ReadPaper | Action::ChangePaper | Action::ReadUserChoices => {
                 Answer::Forbidden { needs: Needs::AccessManager }
             }
             _ => expected,

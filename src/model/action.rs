@@ -73,6 +73,14 @@ codes! {
         EditMessages = "edit_messages",
         /// See which letters that need an answer were not opened in time (COR-26).
         ReadUnread = "read_unread",
+        /// See what one is told of by mail, and how often one chose to be.
+        ReadNotifications = "read_notifications",
+        /// Choose how often to be told (COR-30).
+        EditNotifications = "edit_notifications",
+        /// See how often another user chose to be told.
+        ReadUserChoices = "read_user_choices",
+        /// See whether a user was told of a letter, and why or why not (COR-33).
+        WhyNotified = "why_notified",
         /// See print batches, and how their envelopes stand (OPS-04).
         ReadPrintBatches = "read_print_batches",
         /// Read a batch's print file and manifest.
@@ -109,14 +117,18 @@ impl Action {
             | Self::DownloadPrintBatch
             | Self::WorkPrintBatches
             | Self::DecidePrintBatches
-            | Self::ReadUnread => Scope::Operate,
+            | Self::ReadUnread
+            | Self::WhyNotified => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
-            Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements | Self::ReadPaper | Self::ChangePaper => {
-                Scope::Access
-            }
+            Self::ManageKeys
+            | Self::ManageUsers
+            | Self::ManageEntitlements
+            | Self::ReadPaper
+            | Self::ChangePaper
+            | Self::ReadUserChoices => Scope::Access,
             // the service names the user whose messages they are
-            Self::ReadMessages | Self::EditMessages => Scope::ActAs,
+            Self::ReadMessages | Self::EditMessages | Self::ReadNotifications | Self::EditNotifications => Scope::ActAs,
             Self::ReadMetrics => Scope::Metrics,
             Self::ReadSelf => return None,
         })
@@ -133,7 +145,9 @@ impl Action {
             | Self::EditSubmission
             | Self::ChangePaper
             | Self::ReadMessages
-            | Self::EditMessages => &[],
+            | Self::EditMessages
+            | Self::ReadNotifications
+            | Self::EditNotifications => &[],
             Self::ReadSubmission | Self::ReadDocument | Self::DownloadDocument | Self::ReadLetter => {
                 &[MailroomOperator, Supervisor, Reviewer]
             }
@@ -148,7 +162,9 @@ impl Action {
             | Self::ReplayDeadLetters
             | Self::StopLetters
             | Self::ReadPaper
-            | Self::ReadUnread => &[Supervisor, Administrator],
+            | Self::ReadUnread
+            | Self::ReadUserChoices => &[Supervisor, Administrator],
+            Self::WhyNotified => &[Supervisor, Administrator, PrivacyAuditor],
             Self::ReadMailroom | Self::ReadPrintBatches => &[MailroomOperator, Supervisor, Administrator],
             Self::DownloadPrintBatch | Self::WorkPrintBatches => &[MailroomOperator, Supervisor],
             Self::ReadAudit => &[PrivacyAuditor],
@@ -192,6 +208,10 @@ impl Action {
                 | Self::ReadLetter
                 | Self::ReadMessages
                 | Self::EditMessages
+                | Self::ReadNotifications
+                | Self::EditNotifications
+                | Self::ReadUserChoices
+                | Self::WhyNotified
                 | Self::ReadPaper
                 | Self::ChangePaper
                 | Self::ManageEntitlements

@@ -94,6 +94,8 @@ pub enum EventType {
     PaperTaskRaised,
     /// A person has seen to it.
     PaperTaskEnded,
+    /// A user's choice of how often to be told changed (COR-30).
+    DigestChoiceChanged,
 }
 
 impl fmt::Display for EventType {
@@ -137,6 +139,7 @@ impl fmt::Display for EventType {
             Self::Envelope(state) => write!(f, "envelope.{state}"),
             Self::PaperTaskRaised => f.write_str("paper_task.raised"),
             Self::PaperTaskEnded => f.write_str("paper_task.ended"),
+            Self::DigestChoiceChanged => f.write_str("digest_choice.changed"),
         }
     }
 }
@@ -175,6 +178,7 @@ impl FromStr for EventType {
             "print_batch.hold_changed" => Self::PrintBatchHoldChanged,
             "paper_task.raised" => Self::PaperTaskRaised,
             "paper_task.ended" => Self::PaperTaskEnded,
+            "digest_choice.changed" => Self::DigestChoiceChanged,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
@@ -284,6 +288,7 @@ mod tests {
             EventType::PrintBatchHoldChanged,
             EventType::PaperTaskRaised,
             EventType::PaperTaskEnded,
+            EventType::DigestChoiceChanged,
         ];
         all.extend(BatchState::ALL.iter().map(|state| EventType::PrintBatch(*state)));
         all.extend(EnvelopeState::ALL.iter().map(|state| EventType::Envelope(*state)));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::codes;
 use crate::model::access::{Entitlement, Role, TinRights};
+use crate::model::digest::Cadence;
 use crate::model::ids::{Issuer, Subject, Tin};
 use crate::model::judgement::UnknownCode;
 use crate::model::letter::LetterCategory;
@@ -61,6 +62,8 @@ codes! {
         Entitlements = "entitlements",
         /// Paper beside digital correspondence, per TIN.
         Paper = "paper",
+        /// How often users want to be told by mail, per TIN and category.
+        Choices = "choices",
     }
 }
 
@@ -153,6 +156,19 @@ impl EntitlementRecord {
     pub fn rights(&self) -> TinRights {
         TinRights { entitlements: self.entitlements.0.clone(), access_manager: self.access_manager == Some(Word::Yes) }
     }
+}
+
+/// How often a user wants to be told of a practice's letters, in a bulk load (COR-30).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is the word of the vocabulary")]
+pub struct ChoiceRecord {
+    pub issuer: Issuer,
+    pub subject: Subject,
+    pub tin: Tin,
+    /// `claim`, which appeals follow, or `precertification`.
+    pub category: LetterCategory,
+    pub cadence: Cadence,
 }
 
 /// A practice's paper setting in a bulk load (COR-12).

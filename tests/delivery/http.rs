@@ -10,17 +10,17 @@ use crate::http::{Server, client, json as read};
 use crate::on_both;
 
 /// Who asks: a key, perhaps for a user.
-pub(super) struct As<'a> {
-    pub(super) server: &'a Server,
-    pub(super) client: Client,
-    pub(super) user: Option<String>,
+pub(crate) struct As<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) client: Client,
+    pub(crate) user: Option<String>,
 }
 
 /// What a request came to: status, ETag, body.
-pub(super) type Came = (u16, String, Value);
+pub(crate) type Came = (u16, String, Value);
 
 impl As<'_> {
-    pub(super) async fn send(&self, method: Method, path: &str, etag: Option<&str>, body: Value) -> Came {
+    pub(crate) async fn send(&self, method: Method, path: &str, etag: Option<&str>, body: Value) -> Came {
         let mut request = self.client.request(method, self.server.url(path));
         if let Some(etag) = etag {
             request = request.header("If-Match", etag);
@@ -36,16 +36,16 @@ impl As<'_> {
         (response.status().as_u16(), etag, read(&response.text().await.unwrap()))
     }
 
-    pub(super) async fn get(&self, path: &str) -> Came {
+    pub(crate) async fn get(&self, path: &str) -> Came {
         self.send(Method::GET, path, None, Value::Null).await
     }
 
-    pub(super) async fn post(&self, path: &str, etag: Option<&str>, body: Value) -> Came {
+    pub(crate) async fn post(&self, path: &str, etag: Option<&str>, body: Value) -> Came {
         self.send(Method::POST, path, etag, body).await
     }
 }
 
-pub(super) fn refused(came: &Came) -> (u16, &str) {
+pub(crate) fn refused(came: &Came) -> (u16, &str) {
     (came.0, came.2["code"].as_str().unwrap_or_default())
 }
 
@@ -56,16 +56,16 @@ async fn key(world: &World, scopes: &[Scope], tins: TinSet) -> Client {
     client(secret.reveal())
 }
 
-pub(super) async fn service<'a>(world: &World, server: &'a Server, scopes: &[Scope], tins: TinSet) -> As<'a> {
+pub(crate) async fn service<'a>(world: &World, server: &'a Server, scopes: &[Scope], tins: TinSet) -> As<'a> {
     As { server, client: key(world, scopes, tins).await, user: None }
 }
 
-pub(super) async fn speaking<'a>(world: &World, server: &'a Server, user: &User) -> As<'a> {
+pub(crate) async fn speaking<'a>(world: &World, server: &'a Server, user: &User) -> As<'a> {
     let client = key(world, &[Scope::ActAs], TinSet::All).await;
     As { server, client, user: Some(user.id.to_string()) }
 }
 
-pub(super) fn all(server: &Server) -> As<'_> {
+pub(crate) fn all(server: &Server) -> As<'_> {
     As { server, client: client(&server.key), user: None }
 }
 

@@ -3,7 +3,7 @@
 
 mod command;
 mod handouts;
-mod http;
+pub(crate) mod http;
 mod inbox;
 mod paper;
 mod pipeline;

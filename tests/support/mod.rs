@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of the world")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+pub mod digests;
 pub mod postgres;
 
 use std::path::{Path, PathBuf};

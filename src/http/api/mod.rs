@@ -21,6 +21,7 @@ pub mod lists;
 mod load;
 pub mod mailroom;
 pub mod messages;
+pub mod notifications;
 pub mod openapi;
 mod page;
 pub mod paper;
@@ -55,6 +56,7 @@ use super::plan::DoorsPlan;
 use super::problems::Code;
 use crate::access::Access;
 use crate::delivery::Correspondence;
+use crate::digests::Digests;
 use crate::engine::Engine;
 use crate::engine::sequencer::AuditKey;
 use crate::intake::Intake;
@@ -74,6 +76,8 @@ pub struct Api {
     pub correspondence: Correspondence,
     /// Letters on paper.
     pub paper: Paper,
+    /// What users are told of by mail.
+    pub digests: Digests,
     /// The engine, to be woken.
     pub engine: Engine,
     /// Who callers are.
@@ -231,6 +235,13 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/paper-tasks", Rule::For(Action::WorkPrintBatches)),
     ("POST", "/v1/paper-tasks/{id}/correct", Rule::For(Action::WorkPrintBatches)),
     ("POST", "/v1/paper-tasks/{id}/dismiss", Rule::For(Action::WorkPrintBatches)),
+    // notifications
+    ("GET", "/v1/me/notification-choices", Rule::For(Action::ReadNotifications)),
+    ("PUT", "/v1/me/notification-choices", Rule::For(Action::EditNotifications)),
+    ("PUT", "/v1/me/notification-choices/all", Rule::For(Action::EditNotifications)),
+    ("GET", "/v1/me/notifications", Rule::For(Action::ReadNotifications)),
+    ("GET", "/v1/users/{id}/notification-choices", Rule::For(Action::ReadUserChoices)),
+    ("GET", "/v1/letters/{id}/notifications", Rule::For(Action::WhyNotified)),
 ];
 
 /// All routes with their description.
@@ -343,6 +354,12 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(returned_mail::tasks))
         .routes(routes!(returned_mail::correct))
         .routes(routes!(returned_mail::dismiss))
+        // notifications
+        .routes(routes!(notifications::own_choices, notifications::choose))
+        .routes(routes!(notifications::choose_all))
+        .routes(routes!(notifications::feed))
+        .routes(routes!(notifications::choices_of))
+        .routes(routes!(notifications::why))
 }
 
 /// The routes behind their guard.

@@ -257,7 +257,7 @@ pub async fn disabled(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PeopleQuery {
-    /// `users` or `entitlements`.
+    /// `users`, `entitlements`, `paper` or `choices`.
     #[param(value_type = String)]
     kind: PeopleKind,
 }
