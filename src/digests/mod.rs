@@ -4,13 +4,18 @@
 //! the run's mails are planned, and handed to a relay one by one. What a mail is to tell is looked at once more right
 //! before it goes.
 
+pub mod heartbeat;
 pub mod plan;
+pub mod preview;
+pub mod schedules;
+pub mod timing;
 
 use std::sync::Arc;
 
 use crate::db::Db;
 use crate::digests::plan::NotificationsPlan;
 use crate::model::calendar::Calendar;
+use crate::model::ids::Brand;
 use crate::outside::context::Context;
 
 /// What the journey works with. Cheap to clone.
@@ -24,4 +29,6 @@ pub struct Digests {
     pub calendar: Arc<Calendar>,
     /// Its policy.
     pub plan: Arc<NotificationsPlan>,
+    /// The brands whose digests go from here.
+    pub brands: Arc<[Brand]>,
 }
