@@ -57,8 +57,7 @@ pub async fn claim(db: &Db, stamp: Stamp<'_>, token: &str, until: i64, limit: i6
         Flavor::Postgres => claim!("FOR UPDATE SKIP LOCKED"),
     };
     let mut tx = db.begin().await?;
-    let rows =
-        sqlx::query(statement).bind(token).bind(until).bind(stamp.now()).bind(limit).fetch_all(&mut *tx).await?;
+    let rows = sqlx::query(statement).bind(token).bind(until).bind(stamp.now()).bind(limit).fetch_all(&mut *tx).await?;
     tx.commit().await?;
     let read = |row: &AnyRow| {
         Ok(Taken {
@@ -110,8 +109,7 @@ pub async fn submitting(
          WHERE state = 'claimed' AND lease_token = $4 AND (id, version) IN (VALUES {}) RETURNING id",
         pairs(5, mails.len())
     );
-    let mut query =
-        sqlx::query(AssertSqlSafe(statement)).bind(at).bind(relay).bind(template_version).bind(token);
+    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(at).bind(relay).bind(template_version).bind(token);
     for (id, version) in mails {
         query = query.bind(id.as_str()).bind(*version);
     }
@@ -265,7 +263,8 @@ pub struct Mail {
     pub version: i64,
 }
 
-const COLUMNS: &str = "m.id, m.run_id, m.brand, m.user_id, m.kind, m.day, m.state, m.reason, m.items, m.letters, m.sent_items,
+const COLUMNS: &str =
+    "m.id, m.run_id, m.brand, m.user_id, m.kind, m.day, m.state, m.reason, m.items, m.letters, m.sent_items,
      m.sent_letters, m.tries, m.next_at, m.relay, m.submitted_at, m.ended_at, m.version";
 
 fn read(row: &AnyRow) -> Result<Mail, DbError> {
@@ -349,11 +348,8 @@ pub async fn list(conn: &mut Conn, which: &Which, after: Option<&MailId>, limit:
 /// [`DbError::Stale`] when it is in doubt no more, or was changed since `version`.
 pub async fn decide(conn: &mut Conn, stamp: Stamp<'_>, id: &MailId, version: i64, again: bool) -> Result<(), DbError> {
     let now = stamp.now();
-    let (state, next_at, ended_at) = if again {
-        (MailState::Planned, Some(now), None)
-    } else {
-        (MailState::Closed, None, Some(now))
-    };
+    let (state, next_at, ended_at) =
+        if again { (MailState::Planned, Some(now), None) } else { (MailState::Closed, None, Some(now)) };
     // without a token: whoever had it is not listened to any more
     let done = sqlx::query(
         "UPDATE digest_mail SET state = $1, next_at = $2, ended_at = $3, lease_token = NULL, version = version + 1

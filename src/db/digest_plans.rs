@@ -269,13 +269,7 @@ async fn end_planning(conn: &mut Conn, stamp: Stamp<'_>, run: &Run) -> Result<()
 }
 
 /// Leaves out who is not to be told; who chose off is not served by any run, and left out by each.
-async fn leave_out(
-    conn: &mut Conn,
-    stamp: Stamp<'_>,
-    run: &Run,
-    rules: Rules,
-    last: &UserId,
-) -> Result<i64, DbError> {
+async fn leave_out(conn: &mut Conn, stamp: Stamp<'_>, run: &Run, rules: Rules, last: &UserId) -> Result<i64, DbError> {
     let done = sqlx::query(concat!(
         "UPDATE notification SET state = 'left_out', reason = j.reason, decided_at = $1 FROM (",
         judged!(
@@ -389,11 +383,7 @@ async fn fill_mails(
 }
 
 /// Writes when each mail goes.
-async fn put_off(
-    conn: &mut Conn,
-    mails: &[Planned],
-    when: impl Fn(&MailId) -> Timestamp,
-) -> Result<(), DbError> {
+async fn put_off(conn: &mut Conn, mails: &[Planned], when: impl Fn(&MailId) -> Timestamp) -> Result<(), DbError> {
     for part in mails.chunks(ROWS) {
         let statement = format!(
             "UPDATE digest_mail SET next_at = v.column2 FROM (VALUES {}) AS v WHERE digest_mail.id = v.column1",

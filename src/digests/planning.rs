@@ -189,7 +189,12 @@ mod tests {
         }
         assert!(quarters.iter().all(|n| (900..1_100).contains(n)), "{quarters:?}");
         run.spread_minutes = 0;
-        let mail = mail_id(&run.brand, run.day, &"01234567-89ab-7cde-8f01-23456789abcd".parse().unwrap(), DigestKind::ClaimInfo);
+        let mail = mail_id(
+            &run.brand,
+            run.day,
+            &"01234567-89ab-7cde-8f01-23456789abcd".parse().unwrap(),
+            DigestKind::ClaimInfo,
+        );
         assert_eq!(spread(&run, &mail.unwrap()), opened, "all at once");
     }
 }
