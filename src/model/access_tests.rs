@@ -53,6 +53,8 @@ const TABLE: &[Row] = &[
     (Action::DownloadPrintBatch, Some(Scope::Operate),   false, WORK, false),
     (Action::WorkPrintBatches,   Some(Scope::Operate),   false, WORK, false),
     (Action::DecidePrintBatches, Some(Scope::Operate),   false, &[Supervisor], false),
+    (Action::ReadMails,          Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
+    (Action::DecideMails,        Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
     (Action::ReadMetrics,        Some(Scope::Metrics),   false, &[Administrator], false),
     (Action::ReadSelf,           None,                   true,  ALL_ROLES, true),
 ];

@@ -89,6 +89,10 @@ codes! {
         WorkPrintBatches = "work_print_batches",
         /// Close a batch before the cut-off, hold batches back and let them go (COR-16).
         DecidePrintBatches = "decide_print_batches",
+        /// See how mails of digests stand.
+        ReadMails = "read_mails",
+        /// Have a mail in doubt sent again, or not.
+        DecideMails = "decide_mails",
         /// Read the metrics.
         ReadMetrics = "read_metrics",
         /// Ask who one is.
@@ -119,6 +123,9 @@ impl Action {
             | Self::DecidePrintBatches
             | Self::ReadUnread
             | Self::WhyNotified => Scope::Operate,
+            | Self::ReadMails
+            | Self::DecideMails
+            | Self::ReadUnread => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
             Self::ManageKeys
@@ -165,6 +172,9 @@ impl Action {
             | Self::ReadUnread
             | Self::ReadUserChoices => &[Supervisor, Administrator],
             Self::WhyNotified => &[Supervisor, Administrator, PrivacyAuditor],
+            | Self::ReadMails
+            | Self::DecideMails
+            | Self::ReadUnread => &[Supervisor, Administrator],
             Self::ReadMailroom | Self::ReadPrintBatches => &[MailroomOperator, Supervisor, Administrator],
             Self::DownloadPrintBatch | Self::WorkPrintBatches => &[MailroomOperator, Supervisor],
             Self::ReadAudit => &[PrivacyAuditor],

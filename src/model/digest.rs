@@ -124,6 +124,23 @@ codes! {
     }
 }
 
+impl MailState {
+    /// The state as people are told of it.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Planned => "it waits for its time",
+            Self::Claimed | Self::Submitting => "it is being handed to the mail relay",
+            Self::Accepted => "the mail relay took it",
+            Self::Retry => "the mail relay did not take it yet; it is tried again",
+            Self::Rejected => "the mail relay refused it",
+            Self::InDoubt => "it may have been sent or not; an operator decides",
+            Self::Closed => "it may have been sent or not, and is not sent again",
+            Self::Empty => "nothing was left to tell of when it was to be sent",
+            Self::Bounced => "it came back",
+        }
+    }
+}
+
 codes! {
     /// Why a run was made.
     pub enum RunKind {

@@ -101,6 +101,8 @@ pub enum EventType {
     Schedule(ScheduleChange),
     /// A run of a schedule came into a state (OPS-11).
     DigestRun(RunState),
+    /// An operator decided on a mail in doubt.
+    MailDecided,
 }
 
 impl fmt::Display for EventType {
@@ -143,6 +145,7 @@ impl fmt::Display for EventType {
             Self::PrintBatchHoldChanged => f.write_str("print_batch.hold_changed"),
             Self::Envelope(state) => write!(f, "envelope.{state}"),
             Self::PaperTaskRaised => f.write_str("paper_task.raised"),
+            Self::MailDecided => f.write_str("mail.decided"),
             Self::PaperTaskEnded => f.write_str("paper_task.ended"),
             Self::DigestChoiceChanged => f.write_str("digest_choice.changed"),
             Self::Schedule(change) => write!(f, "schedule.{change}"),
@@ -184,6 +187,7 @@ impl FromStr for EventType {
             "print_batch.downloaded" => Self::PrintBatchDownloaded,
             "print_batch.hold_changed" => Self::PrintBatchHoldChanged,
             "paper_task.raised" => Self::PaperTaskRaised,
+            "mail.decided" => Self::MailDecided,
             "paper_task.ended" => Self::PaperTaskEnded,
             "digest_choice.changed" => Self::DigestChoiceChanged,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
@@ -298,6 +302,7 @@ mod tests {
             EventType::PaperTaskRaised,
             EventType::PaperTaskEnded,
             EventType::DigestChoiceChanged,
+            EventType::MailDecided,
         ];
         all.extend(BatchState::ALL.iter().map(|state| EventType::PrintBatch(*state)));
         all.extend(EnvelopeState::ALL.iter().map(|state| EventType::Envelope(*state)));

@@ -20,6 +20,7 @@ pub mod letters;
 pub mod lists;
 mod load;
 pub mod mailroom;
+pub mod mails;
 pub mod messages;
 pub mod notifications;
 pub mod openapi;
@@ -35,6 +36,7 @@ pub mod status;
 pub mod status_change;
 pub mod submissions;
 pub mod tus;
+pub mod unsubscribe;
 pub mod users;
 mod versions;
 pub mod view;
@@ -220,6 +222,12 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/claims/letters", Rule::For(Action::ReadLetter)),
     ("GET", "/v1/cases/{id}/cover-sheet", Rule::For(Action::ReadCase)),
     ("GET", "/v1/submissions/{id}/copy", Rule::For(Action::ReadSubmission)),
+    // notifications
+    ("GET", "/v1/mails", Rule::For(Action::ReadMails)),
+    ("GET", "/v1/mails/{id}", Rule::For(Action::ReadMails)),
+    ("POST", "/v1/mails/{id}/decide", Rule::For(Action::DecideMails)),
+    ("GET", "/v1/unsubscribe/{token}", Rule::Open),
+    ("POST", "/v1/unsubscribe/{token}", Rule::Open),
     // letters on paper
     ("GET", "/v1/print-batches", Rule::For(Action::ReadPrintBatches)),
     ("POST", "/v1/print-batches", Rule::For(Action::DecidePrintBatches)),
@@ -340,6 +348,11 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(correspondence::of_claim))
         .routes(routes!(handouts::cover_sheet))
         .routes(routes!(handouts::request_copy))
+        // notifications
+        .routes(routes!(mails::list))
+        .routes(routes!(mails::look))
+        .routes(routes!(mails::decide))
+        .routes(routes!(unsubscribe::ask, unsubscribe::unsubscribe))
         // letters on paper
         .routes(routes!(batches::list, batches::close))
         .routes(routes!(batches::preview))

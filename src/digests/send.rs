@@ -1,0 +1,469 @@
+//! Sending: from a mail whose time has come to a relay's word on it.
+//!
+//! A mail is taken under a lease. Its envelope is told to a relay, which says whether it wants the text. Only then, in one
+//! transaction, is looked at once more what the mail is to tell, and it is marked as `submitting`; after that its text goes.
+//! So a crash before that transaction leaves a mail that another node takes up, and one after it a mail in doubt, which
+//! nobody sends again by himself.
+//!
+//! These transactions are shared: what comes while one is written is in the next. So many connections cost few of them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::tz::TimeZone;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::Digests;
+use super::mail::{ComposeError, Composed, Mail, MailContent, MailItem};
+use super::plan::SendingPolicy;
+use crate::db::digest_mails::{self, Ended, Known, Taken};
+use crate::db::digest_plans::recheck::Rechecked;
+use crate::db::suppressions::NewSuppression;
+use crate::db::{DbError, Stamp, suppressions};
+use crate::engine::stage::stop_at;
+use crate::model::digest::{MailState, SuppressionReason, mail_address};
+use crate::model::ids::MailId;
+use crate::outside::mailer::{Away, BodyError, Dialog, Refused};
+use crate::model::phi::Phi;
+
+/// Who sends, in events.
+const ACTOR: &str = "digests";
+/// Places where tests stop a node are called so.
+const NAME: &str = "digest-mail";
+/// Mails of which one transaction tells.
+const TOGETHER: usize = 100;
+/// How often, and how long apart, it is tried to write down what a relay said.
+const TRIES: u32 = 20;
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Hands mails to relays. Cheap to clone.
+#[derive(Clone)]
+pub struct Sender {
+    /// What the journey works with.
+    pub digests: Digests,
+    /// What mails are made and sent with.
+    pub mail: Mail,
+    /// Mails that are handed over at a time: as many as the relays take connections.
+    pub at_once: usize,
+    /// By this it is known whose a mail is: of this start of this node.
+    pub token: Arc<str>,
+}
+
+/// What is asked of the committer.
+enum Ask {
+    /// May the text of this mail go, over that relay?
+    Submit { mail: Taken, relay: String, answer: oneshot::Sender<Option<Box<Ready>>> },
+    /// That became of it.
+    End { ended: Ended, suppress: Option<Bounced> },
+}
+
+/// An address that a relay refuses for good.
+struct Bounced {
+    address: Phi<String>,
+    mail: MailId,
+    detail: String,
+}
+
+/// A mail whose text may go.
+struct Ready {
+    content: Rechecked,
+    submitted_at: i64,
+}
+
+/// Mails that were taken and wait for a connection.
+struct Queue {
+    sender: Sender,
+    mails: Mutex<VecDeque<Taken>>,
+    stop: AtomicBool,
+    taken: AtomicUsize,
+}
+
+impl Queue {
+    async fn next(&self) -> Result<Option<Taken>, DbError> {
+        let mut mails = self.mails.lock().await;
+        if mails.is_empty() && !self.stop.load(Ordering::Relaxed) {
+            let digests = &self.sender.digests;
+            let policy = &digests.plan.sending;
+            let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
+            let until = stamp.after(Duration::from_secs(policy.lease_s.into()));
+            let batch = i64::from(policy.batch);
+            let taken = digest_mails::claim(&digests.db, stamp, &self.sender.token, until, batch).await?;
+            self.taken.fetch_add(taken.len(), Ordering::Relaxed);
+            mails.extend(taken);
+            stop_at(NAME, "claimed").await;
+        }
+        Ok(mails.pop_front())
+    }
+}
+
+impl Sender {
+    /// Sends all mails whose time has come. Answers how many were taken.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn send_due(&self) -> Result<usize, DbError> {
+        let queue = Arc::new(Queue {
+            sender: self.clone(),
+            mails: Mutex::default(),
+            stop: AtomicBool::new(false),
+            taken: AtomicUsize::new(0),
+        });
+        let (asks, asked) = mpsc::channel(2 * TOGETHER);
+        let committer = tokio::spawn(commit(self.clone(), asked));
+        let workers = (0..self.at_once.max(1)).map(|_| tokio::spawn(work(queue.clone(), asks.clone())));
+        let worked = join_all(workers.collect::<Vec<_>>()).await;
+        drop(asks);
+        let _ = committer.await;
+        for done in worked {
+            // a worker that panicked leaves its mail to the lease
+            if let Ok(Err(error)) = done {
+                return Err(error);
+            }
+        }
+        Ok(queue.taken.load(Ordering::Relaxed))
+    }
+
+    /// Takes back what silent nodes had.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn recover(&self) -> Result<digest_mails::Recovered, DbError> {
+        let digests = &self.digests;
+        let mut tx = digests.db.begin().await?;
+        let found = digest_mails::recover(&mut tx, Stamp { ctx: &digests.ctx, actor: ACTOR }).await?;
+        tx.commit().await?;
+        if found.in_doubt > 0 {
+            tracing::error!(mails = found.in_doubt, "mails are in doubt: they may have gone, or not");
+            metrics::counter!("lettercase_mails_in_doubt_total").increment(found.in_doubt);
+        }
+        Ok(found)
+    }
+}
+
+/// Sends one mail after the other, as far as it can over one connection.
+async fn work(queue: Arc<Queue>, asks: mpsc::Sender<Ask>) -> Result<(), DbError> {
+    let sender = queue.sender.clone();
+    let mut dialog: Option<Dialog> = None;
+    while let Some(mail) = queue.next().await? {
+        dialog = match dialog {
+            Some(dialog) => Some(dialog),
+            None => match sender.mail.relays.connect().await {
+                Ok(dialog) => Some(dialog),
+                Err(away) => {
+                    // nothing is taken any more until the relays are back
+                    queue.stop.store(true, Ordering::Relaxed);
+                    give_back(&sender, mail, away, &asks).await;
+                    continue;
+                }
+            },
+        };
+        if let Some(open) = dialog.take() {
+            dialog = one(&sender, open, mail, &asks).await;
+        }
+    }
+    Ok(())
+}
+
+/// No relay can be had: the mail waits, and no try counts.
+async fn give_back(sender: &Sender, mail: Taken, away: Away, asks: &mpsc::Sender<Ask>) {
+    let now = sender.digests.ctx.now();
+    let rest = Duration::from_secs(sender.digests.plan.sending.breaker_rest_s.into());
+    let until = match away {
+        Away::Resting(until) => until,
+        _ => now.saturating_add(rest).unwrap_or(now),
+    };
+    let ended = Ended {
+        id: mail.id,
+        known: Known::Version(mail.version),
+        state: MailState::Planned,
+        reason: Some("away".to_owned()),
+        next_at: Some(until.as_microsecond()),
+        counts: false,
+    };
+    let _ = asks.send(Ask::End { ended, suppress: None }).await;
+}
+
+/// One mail. Answers the connection, if it can be used for the next.
+async fn one(sender: &Sender, mut dialog: Dialog, mail: Taken, asks: &mpsc::Sender<Ask>) -> Option<Dialog> {
+    let policy = &sender.digests.plan.sending;
+    let end = |ended: Ended, suppress| asks.send(Ask::End { ended, suppress });
+    let begun = match (&mail.address, sender.mail.composer.return_path(&mail.brand)) {
+        (Some(address), Some(from)) => dialog.begin(from, address.reveal()).await.map(|()| true),
+        // without an address there is nothing to say to a relay: the look at the mail will tell why
+        _ => Ok(false),
+    };
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(refused) => {
+            let usable = refused.usable;
+            let gone = refused.lasting && refused.is_about_address() && refused.reply.is_some();
+            let suppress = mail.address.clone().filter(|_| gone).map(|address| Bounced {
+                address,
+                mail: mail.id.clone(),
+                detail: refused.reason(),
+            });
+            let ended = refusal(policy, &mail, Known::Version(mail.version), &refused, sender);
+            let _ = end(ended, suppress).await;
+            return usable.then_some(dialog);
+        }
+    };
+    stop_at(NAME, "begun").await;
+    let (answer, ready) = oneshot::channel();
+    let relay = dialog.relay().to_owned();
+    let (id, tries, address) = (mail.id.clone(), mail.tries, mail.address.clone());
+    if asks.send(Ask::Submit { mail: mail.clone(), relay, answer }).await.is_err() {
+        dialog.abandon();
+        return None;
+    }
+    let Ok(Some(ready)) = ready.await else {
+        // nothing is left to tell, or somebody else has it: not a byte of its text goes
+        if begun {
+            dialog.abandon();
+            return None;
+        }
+        return Some(dialog);
+    };
+    stop_at(NAME, "submitting").await;
+    let known = Known::Submitted(ready.submitted_at);
+    let again = |reason: &str, next_at| Ended {
+        id: id.clone(),
+        known,
+        state: MailState::Retry,
+        reason: Some(reason.to_owned()),
+        next_at: Some(next_at),
+        counts: true,
+    };
+    let now = sender.digests.ctx.now().as_microsecond();
+    if !begun || ready.content.address.as_ref().map(|to| to.reveal()) != address.as_ref().map(|to| to.reveal()) {
+        // the address is another than a moment ago: the relay was told the old one
+        let mut ended = again("address_changed", now);
+        ended.counts = false;
+        let _ = end(ended, None).await;
+        dialog.abandon();
+        return None;
+    }
+    let composed = match sender.compose(&ready) {
+        Ok(composed) => composed,
+        Err(reason) => {
+            tracing::error!(mail = id.as_str(), reason, "a mail can't be made");
+            let ended = Ended { state: MailState::Rejected, next_at: None, ..again("can't be made", now) };
+            let _ = end(ended, None).await;
+            dialog.abandon();
+            return None;
+        }
+    };
+    let said = dialog.body(&composed.bytes).await;
+    stop_at(NAME, "answered").await;
+    let (ended, usable) = match said {
+        Ok(_) => (Ended { state: MailState::Accepted, reason: None, next_at: None, ..again("", now) }, true),
+        Err(BodyError::Refused(refused)) => {
+            let usable = refused.usable;
+            (refusal(policy, &Taken { tries, ..mail }, known, &refused, sender), usable)
+        }
+        // it was not whole: a relay forgets what it did not get to its end
+        Err(BodyError::CutOff) => (retry(policy, &mail, known, "cut_off", sender), false),
+        Err(BodyError::Unknown) => {
+            let ended = Ended { state: MailState::InDoubt, next_at: None, ..again("no_answer", now) };
+            tracing::error!(mail = id.as_str(), "a mail is in doubt: the relay gave no answer");
+            metrics::counter!("lettercase_mails_in_doubt_total").increment(1);
+            (ended, false)
+        }
+    };
+    let _ = end(ended, None).await;
+    usable.then_some(dialog)
+}
+
+/// What becomes of a mail that was refused.
+fn refusal(policy: &SendingPolicy, mail: &Taken, known: Known, refused: &Refused, sender: &Sender) -> Ended {
+    let reason = refused.reason();
+    if refused.lasting {
+        return Ended {
+            id: mail.id.clone(),
+            known,
+            state: MailState::Rejected,
+            reason: Some(reason),
+            next_at: None,
+            counts: true,
+        };
+    }
+    retry(policy, mail, known, &reason, sender)
+}
+
+/// Tried again after a while, or given up after the last try.
+fn retry(policy: &SendingPolicy, mail: &Taken, known: Known, reason: &str, sender: &Sender) -> Ended {
+    let last = mail.tries >= i64::from(policy.tries);
+    let wait = wait(policy, mail.tries, &mail.id);
+    let at = sender.digests.ctx.now().as_microsecond().saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    Ended {
+        id: mail.id.clone(),
+        known,
+        state: if last { MailState::Rejected } else { MailState::Retry },
+        reason: Some(reason.to_owned()),
+        next_at: (!last).then_some(at),
+        counts: true,
+    }
+}
+
+/// How long a mail waits after a failed try: twice as long each time, and up to a fifth more or less, by its id, so that
+/// those that failed together do not come back together.
+fn wait(policy: &SendingPolicy, tries: i64, id: &MailId) -> Duration {
+    let doubled = u32::try_from(tries.clamp(1, 32) - 1).unwrap_or(31);
+    let seconds = u64::from(policy.retry_first_s).saturating_mul(1 << doubled).min(policy.retry_longest_s.into());
+    let hash = Sha256::digest(id.as_str().as_bytes());
+    let spread = u64::from(hash.first().copied().unwrap_or(128));
+    // 80 to 120 per cent
+    Duration::from_millis(seconds * (800 + spread * 400 / 255))
+}
+
+impl Sender {
+    fn compose(&self, ready: &Ready) -> Result<Composed, &'static str> {
+        let content = &ready.content;
+        let number = |n: i64| u64::try_from(n).unwrap_or_default();
+        let items: Vec<MailItem> = content.shown.iter().map(|(tin, n)| MailItem::new(tin, number(*n))).collect();
+        let at = jiff::Timestamp::from_microsecond(ready.submitted_at).map_err(|_| "its time is none")?;
+        let content = MailContent {
+            id: content.id.clone(),
+            brand: content.brand.clone(),
+            kind: content.kind,
+            to: content.address.clone().ok_or("its address is none")?,
+            to_name: content.name.clone().unwrap_or_else(|| Phi(String::new())),
+            more_practices: number(content.items).saturating_sub(items.len() as u64),
+            items,
+            letters: number(content.letters),
+            at,
+            zone: self.zone(),
+            test: false,
+        };
+        self.mail.composer.compose(&content).map_err(|error| match error {
+            ComposeError::Address => "its address is none",
+            _ => "its template fails",
+        })
+    }
+
+    fn zone(&self) -> TimeZone {
+        self.digests.calendar.zone().clone()
+    }
+}
+
+/// Writes down what is asked for, as much as has come at once.
+async fn commit(sender: Sender, mut asked: mpsc::Receiver<Ask>) {
+    let mut asks = Vec::with_capacity(TOGETHER);
+    while asked.recv_many(&mut asks, TOGETHER).await > 0 {
+        let mut ends = Vec::new();
+        let mut submits = Vec::new();
+        for ask in asks.drain(..) {
+            match ask {
+                Ask::Submit { mail, relay, answer } => submits.push((mail, relay, answer)),
+                Ask::End { ended, suppress } => ends.push((ended, suppress)),
+            }
+        }
+        for (ended, _) in &ends {
+            metrics::counter!("lettercase_mails_total", "state" => ended.state.as_str()).increment(1);
+        }
+        let mut tries = 0;
+        let ready = loop {
+            match sender.write(&ends, &submits).await {
+                Ok(ready) => break Some(ready),
+                Err(error) => {
+                    tries += 1;
+                    tracing::warn!(%error, "what relays said can't be written down");
+                    if tries >= TRIES {
+                        break None;
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        };
+        if ready.is_none() && !ends.is_empty() {
+            tracing::error!(mails = ends.len(), "what relays said was not written down: these mails come to be in doubt");
+        }
+        stop_at(NAME, "committed").await;
+        let mut ready = ready.unwrap_or_default();
+        for (mail, _, answer) in submits {
+            let _ = answer.send(ready.remove(&mail.id).map(Box::new));
+        }
+    }
+}
+
+type Submit = (Taken, String, oneshot::Sender<Option<Box<Ready>>>);
+
+impl Sender {
+    async fn write(
+        &self,
+        ends: &[(Ended, Option<Bounced>)],
+        submits: &[Submit],
+    ) -> Result<HashMap<MailId, Ready>, DbError> {
+        let digests = &self.digests;
+        let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
+        let mut tx = digests.db.begin().await?;
+        let ended: Vec<Ended> = ends.iter().map(|(ended, _)| ended.clone()).collect();
+        digest_mails::ended(&mut tx, stamp, &self.token, &ended).await?;
+        for bounced in ends.iter().filter_map(|(_, suppress)| suppress.as_ref()) {
+            let new = NewSuppression {
+                address: &mail_address(bounced.address.reveal()),
+                reason: SuppressionReason::Bounce,
+                detail: Some(&bounced.detail),
+                mail_id: Some(&bounced.mail),
+            };
+            suppressions::insert(&mut tx, stamp, new).await?;
+        }
+        let mut groups: BTreeMap<(&str, String), Vec<(&MailId, i64)>> = BTreeMap::new();
+        for (mail, relay, _) in submits {
+            let version = self.mail.composer.template_version(&mail.brand).unwrap_or_default();
+            groups.entry((relay, version)).or_default().push((&mail.id, mail.version));
+        }
+        let submitted_at = stamp.now();
+        let mut ours: Vec<MailId> = Vec::new();
+        for ((relay, version), mails) in &groups {
+            ours.extend(digest_mails::submitting(&mut tx, submitted_at, &self.token, mails, (relay, version)).await?);
+        }
+        let mut ready = HashMap::new();
+        let mut empty = Vec::new();
+        if !ours.is_empty() {
+            for content in digests.recheck(&mut tx, stamp, &ours).await? {
+                if content.is_empty() {
+                    empty.push(Ended {
+                        id: content.id,
+                        known: Known::Submitted(submitted_at),
+                        state: MailState::Empty,
+                        reason: None,
+                        next_at: None,
+                        counts: true,
+                    });
+                } else {
+                    ready.insert(content.id.clone(), Ready { content, submitted_at });
+                }
+            }
+            digest_mails::ended(&mut tx, stamp, &self.token, &empty).await?;
+        }
+        stop_at(NAME, "written").await;
+        tx.commit().await?;
+        Ok(ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digests::plan::NotificationsPlan;
+
+    #[test]
+    fn a_mail_that_fails_waits_twice_as_long_each_time_up_to_a_bound_and_never_all_at_once() {
+        let policy = NotificationsPlan::load(None).unwrap().plan.sending;
+        let id = |n: u32| -> MailId {
+            format!("meridian:2026-11-23:01234567-89ab-7cde-8f01-{n:012x}:claim_info").parse().unwrap()
+        };
+        for (tries, seconds) in [(1, 60), (2, 120), (3, 240), (4, 480), (9, 14_400), (1_000, 14_400)] {
+            for n in 0..50 {
+                let waits = wait(&policy, tries, &id(n)).as_secs_f64() / f64::from(seconds);
+                assert!((0.8..=1.2).contains(&waits), "{tries}: {waits}");
+            }
+        }
+        let first: std::collections::BTreeSet<Duration> = (0..50).map(|n| wait(&policy, 1, &id(n))).collect();
+        assert!(first.len() > 30);
+    }
+}
