@@ -12,6 +12,7 @@ mod http;
 mod journey;
 mod letters;
 mod made;
+mod mailer;
 mod objects;
 mod paper;
 mod review;

@@ -4,11 +4,14 @@
 //! the run's mails are planned, and handed to a relay one by one. What a mail is to tell is looked at once more right
 //! before it goes.
 
+pub mod mail;
 pub mod plan;
+pub mod returns;
 
 use std::sync::Arc;
 
 use crate::db::Db;
+use crate::digests::mail::Mail;
 use crate::digests::plan::NotificationsPlan;
 use crate::model::calendar::Calendar;
 use crate::outside::context::Context;
@@ -24,4 +27,6 @@ pub struct Digests {
     pub calendar: Arc<Calendar>,
     /// Its policy.
     pub plan: Arc<NotificationsPlan>,
+    /// What mails are made and sent with; none where the settings say nothing of mail.
+    pub mail: Option<Mail>,
 }

@@ -94,6 +94,10 @@ pub enum EventType {
     PaperTaskRaised,
     /// A person has seen to it.
     PaperTaskEnded,
+    /// Nothing is sent to a user's address any more: mail to it came back, or its owner complained (COR-34).
+    MailSuppressed,
+    /// A person lifted that.
+    MailSuppressionLifted,
 }
 
 impl fmt::Display for EventType {
@@ -137,6 +141,8 @@ impl fmt::Display for EventType {
             Self::Envelope(state) => write!(f, "envelope.{state}"),
             Self::PaperTaskRaised => f.write_str("paper_task.raised"),
             Self::PaperTaskEnded => f.write_str("paper_task.ended"),
+            Self::MailSuppressed => f.write_str("mail.suppressed"),
+            Self::MailSuppressionLifted => f.write_str("mail.suppression_lifted"),
         }
     }
 }
@@ -175,6 +181,8 @@ impl FromStr for EventType {
             "print_batch.hold_changed" => Self::PrintBatchHoldChanged,
             "paper_task.raised" => Self::PaperTaskRaised,
             "paper_task.ended" => Self::PaperTaskEnded,
+            "mail.suppressed" => Self::MailSuppressed,
+            "mail.suppression_lifted" => Self::MailSuppressionLifted,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
