@@ -141,6 +141,8 @@ have_tus() { scripts/tools-tus.sh --check; }
 have_schemathesis() { ls .tools/schemathesis/schemathesis-*.installed >/dev/null 2>&1; }
 have_weasyprint() { ls .tools/weasyprint/weasyprint-*.installed >/dev/null 2>&1; }
 have_zxing() { ls .tools/venv/zxing-*.installed >/dev/null 2>&1; }
+have_postfix() { [ -x .tools/bin/smtp-sink ] && [ -x .tools/bin/smtp-source ]; }
+have_dkimpy() { ls .tools/venv/dkimpy-*.installed >/dev/null 2>&1; }
 have_numpy() { [ -d "$(echo .tools/venv/lib/python3*/site-packages/numpy)" ]; }
 
 component() { # CHECK WHAT SCRIPT [ARGUMENT...]
@@ -170,6 +172,8 @@ else
     component have_schemathesis "schemathesis (sends what the API describes)" scripts/tools-schemathesis.sh
     component have_numpy "numpy (calendar oracle)" scripts/tools-numpy.sh
     component have_zxing "zxing-cpp (reads bar codes off printed sheets)" scripts/tools-zxing.sh
+    component have_postfix "smtp-sink (takes and refuses mails)" scripts/tools-postfix.sh
+    component have_dkimpy "dkimpy (verifies signatures of mails)" scripts/tools-dkimpy.sh
 fi
 
 if [ "$missing" != 0 ]; then

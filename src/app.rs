@@ -16,6 +16,7 @@ use crate::cases::Cases;
 use crate::db::{Db, DbError, PLAN_PREFIX, installation_like, set_installation};
 use crate::delivery::{self, Correspondence, Notices};
 use crate::digests::Digests;
+use crate::digests::mail::{Composer, ComposerError, Mail};
 use crate::digests::plan::NotificationsPlan;
 use crate::engine::audit::{self, Report};
 use crate::engine::plan::{self, PlanError};
@@ -37,6 +38,7 @@ use crate::model::calendar::Calendar;
 use crate::model::ids::Brand;
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
+use crate::outside::mailer::RelaysError;
 use crate::outside::objects::{self, ObjectError, Objects};
 use crate::outside::oidc::{Oidc, OidcError};
 use crate::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError};
@@ -48,6 +50,12 @@ use crate::settings::{ScannerUse, Settings};
 /// Why the program can't start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// Mails can't be made.
+    #[error(transparent)]
+    Mail(#[from] ComposerError),
+    /// The relays of mails can't be used.
+    #[error(transparent)]
+    Relays(#[from] RelaysError),
     /// The fax gateway's folder can't be used.
     #[error(transparent)]
     Fax(#[from] GatewayError),
@@ -197,6 +205,23 @@ pub fn open_renderer(config: Option<&Path>) -> Result<Arc<Renderer>, StartError>
     Ok(BUILT_IN.get_or_init(|| renderer).clone())
 }
 
+/// What mails are made and sent with, where the settings name relays.
+///
+/// # Errors
+/// When something that they name is missing or wrong.
+pub fn open_mail(
+    settings: &Settings,
+    plan: &NotificationsPlan,
+    renderer: &Renderer,
+    key: &AuditKey,
+    ctx: &Context,
+) -> Result<Option<Mail>, StartError> {
+    let Some(options) = &settings.mail else { return Ok(None) };
+    let brands: Vec<Brand> = std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect();
+    let composer = Composer::open(options, &brands, renderer, settings.config_dir.as_deref(), key)?;
+    Ok(Some(Mail::open(options, plan.relays, composer, ctx)?))
+}
+
 /// Print batches, for an operator beside a running node: the same parts, without stages.
 ///
 /// # Errors
@@ -340,6 +365,7 @@ impl App {
             db: db.clone(),
             ctx: ctx.clone(),
             calendar: intake.calendar.clone(),
+            mail: open_mail(&settings, &notifications.plan, &letters.renderer, &audit_key, &ctx)?,
             plan: Arc::new(notifications.plan),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),
         };

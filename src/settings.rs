@@ -13,6 +13,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use crate::outside::inbox::{self, InboxError, SourceOptions};
+use crate::outside::mailer::MailOptions;
 use crate::outside::objects::{FilesOptions, ObjectsOptions};
 use crate::outside::oidc::Issuers;
 use crate::outside::scanner::Endpoint;
@@ -106,6 +107,9 @@ pub struct Settings {
     /// The folder of a fax gateway, the same one on every node (docs/fax.md). Without it, answers by fax go on paper.
     #[serde(default)]
     pub fax_gateway: Option<PathBuf>,
+    /// Mails that tell users of their correspondence (docs/mail.md). Without it none are sent.
+    #[serde(default)]
+    pub mail: Option<MailOptions>,
     /// Who vouches for people's logins (OpenID Connect): `[oidc]`, or `[[oidc]]` for each of several. Without it,
     /// only keys come in.
     #[serde(default)]
@@ -228,6 +232,9 @@ impl Settings {
     fn check(&self, node_is_named: bool) -> Result<(), SettingsError> {
         for issuer in &self.oidc.0 {
             issuer.check().map_err(SettingsError::Together)?;
+        }
+        if let Some(mail) = &self.mail {
+            mail.check().map_err(SettingsError::Together)?;
         }
         if self.is_shared() && !node_is_named {
             // by its name a node knows its own leases and uploads: two of one name would end each other's

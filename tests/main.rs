@@ -13,6 +13,7 @@ mod http;
 mod journey;
 mod letters;
 mod made;
+mod mailer;
 mod objects;
 mod paper;
 mod review;

@@ -27,7 +27,7 @@ pub(super) fn start_log(environment: &Environment, service: bool) {
 
 /// These log addresses when they are asked for details, and the addresses of a watched bucket hold file names.
 fn without_addresses(filter: String) -> String {
-    const TELLING: [&str; 9] = [
+    const TELLING: [&str; 10] = [
         "aws_config",
         "aws_runtime",
         "aws_sdk_s3",
@@ -37,6 +37,8 @@ fn without_addresses(filter: String) -> String {
         "aws_smithy_runtime_api",
         "hyper",
         "hyper_util",
+        // and this one whole messages, should it ever be built to log
+        "lettre",
     ];
     let detailed = ["debug", "trace"].iter().any(|level| filter.to_ascii_lowercase().contains(level));
     if !detailed {
@@ -152,6 +154,11 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
             Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended faxes"),
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "could not tend faxes"),
+        }
+        match app.digests.look_at_returns(&app.settings.node).await {
+            Ok(looked) if looked != Default::default() => tracing::info!(?looked, "took mails that came back"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not take mails that came back"),
         }
         app.engine.wake();
     }

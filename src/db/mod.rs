@@ -35,6 +35,7 @@ pub mod search;
 pub mod sources;
 pub mod status_details;
 pub mod submissions;
+pub mod suppressions;
 pub mod tasks;
 pub mod uploads;
 pub mod users;

@@ -6,9 +6,11 @@
 
 pub mod choices;
 pub mod heartbeat;
+pub mod mail;
 pub mod plan;
 pub mod planning;
 pub mod preview;
+pub mod returns;
 pub mod schedules;
 pub mod timing;
 pub mod why;
@@ -16,6 +18,7 @@ pub mod why;
 use std::sync::Arc;
 
 use crate::db::Db;
+use crate::digests::mail::Mail;
 use crate::digests::plan::NotificationsPlan;
 use crate::model::calendar::Calendar;
 use crate::model::ids::Brand;
@@ -34,4 +37,6 @@ pub struct Digests {
     pub plan: Arc<NotificationsPlan>,
     /// The brands whose digests go from here.
     pub brands: Arc<[Brand]>,
+    /// What mails are made and sent with; none where the settings say nothing of mail.
+    pub mail: Option<Mail>,
 }

@@ -9,6 +9,7 @@ use crate::digests::timing::Timing;
 use crate::engine::plan::{Loaded, PlanError, load};
 use crate::model::calendar::WeekDay;
 use crate::model::digest::{Cadence, CatchUp, OnHoliday};
+use crate::outside::mailer::RelayPolicy;
 
 const BUILT_IN: &str = include_str!("../../pipelines/notifications.toml");
 
@@ -24,6 +25,8 @@ pub struct NotificationsPlan {
     pub schedules: SchedulesPolicy,
     /// How mails are handed over.
     pub sending: SendingPolicy,
+    /// How relays are treated.
+    pub relays: RelayPolicy,
     /// What becomes of mails that come back.
     pub returns: ReturnsPolicy,
 }
@@ -99,10 +102,6 @@ pub struct SendingPolicy {
     pub retry_first_s: u32,
     /// Seconds between two tries at most.
     pub retry_longest_s: u32,
-    /// Failures to reach a relay, one after the other, after which it rests.
-    pub breaker_failures: u16,
-    /// Seconds for which it rests.
-    pub breaker_rest_s: u32,
 }
 
 /// What becomes of mails that come back (`[returns]`).
@@ -111,6 +110,12 @@ pub struct SendingPolicy {
 pub struct ReturnsPolicy {
     /// Passing failures in a row after which nothing more is sent to an address.
     pub soft_bounces: u16,
+    /// Seconds for which a file has not changed that counts as whole.
+    pub settle_s: u32,
+    /// Bytes of a mail that came back.
+    pub most_bytes: usize,
+    /// Mails that came back which are taken in one look.
+    pub batch: u16,
 }
 
 impl NotificationsPlan {
@@ -152,8 +157,18 @@ impl NotificationsPlan {
         if sending.retry_first_s == 0 || sending.retry_longest_s < sending.retry_first_s {
             return unusable("[sending] retry_first_s must be at least 1, and retry_longest_s no less");
         }
-        if sending.breaker_failures == 0 || self.returns.soft_bounces == 0 {
-            return unusable("[sending] breaker_failures and [returns] soft_bounces must be at least 1");
+        if !self.relays.is_sound() || self.relays.accept_s + self.relays.reply_s * 3 >= sending.lease_s {
+            return unusable(
+                "[relays] times must be 1 to 600 s and end before [sending] lease_s (three times reply_s, and accept_s), \
+                 the rest at least 1",
+            );
+        }
+        let returns = &self.returns;
+        if returns.soft_bounces == 0 || returns.batch == 0 {
+            return unusable("[returns] soft_bounces and batch must be at least 1");
+        }
+        if !(16_384..=64 << 20).contains(&returns.most_bytes) {
+            return unusable("[returns] most_bytes must be 16384 to 67108864");
         }
         Ok(())
     }
@@ -177,6 +192,7 @@ mod tests {
             ("weekdays = [\"monday\"]", "weekdays = [\"monday\", \"friday\"]", "weekly exactly one"),
             ("tries = 6", "tries = 0", "[sending]"),
             ("soft_bounces = 3", "soft_bounces = 0", "[returns]"),
+            ("accept_s = 120", "accept_s = 220", "[relays]"),
             ("[choices]\n", "[choices]\nsurprise = 1\n", "surprise"),
         ] {
             assert_eq!(BUILT_IN.matches(from).count(), 1, "{from}");

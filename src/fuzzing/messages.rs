@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::chosen;
 use crate::access::secret::KeySecret;
+use crate::digests::returns::report::{self, Said};
 use crate::http::api::fuzzing as requests;
 use crate::http::api::tus::headers::{self, HeaderError, Metadata};
 use crate::model::document::FileName;
@@ -22,7 +23,9 @@ use crate::outside::scanner::{Handover, Reply, parse_scan, parse_version};
 /// The first byte chooses the parser.
 pub fn messages(data: &[u8]) {
     const OURS: u8 = 8;
-    let Some((choice, data)) = chosen(data, OURS + requests::CHOICES) else { return };
+    // behind all others, so that the seeds of those keep their numbers
+    const RETURNED: u8 = OURS + requests::CHOICES;
+    let Some((choice, data)) = chosen(data, RETURNED + 1) else { return };
     match choice {
         0 => scanned(data),
         1 => version(data),
@@ -35,6 +38,7 @@ pub fn messages(data: &[u8]) {
             ranges(text);
             name(text);
         }),
+        RETURNED => returned(data),
         other => requests::request(other - OURS, data),
     }
 }
@@ -141,6 +145,17 @@ fn ranges(text: &str) {
         let within = ranges.iter().all(|range| range.last <= pages);
         let whole = ranges.len() >= 2 && within && (1..=pages).all(once);
         assert_eq!(take_apart(&ranges, pages).is_ok(), whole, "{ranges:?} of {pages}");
+    }
+}
+
+/// What is kept of a mail that came back is codes, and bounded.
+fn returned(data: &[u8]) {
+    let Some(report) = report::read(data) else { return };
+    assert!(report.ids.len() <= 20 && report.ids.iter().all(|id| id.len() <= 300));
+    match &report.said {
+        Said::Failed(status) => assert!(status.0 == 4 || status.0 == 5),
+        Said::Complaint(kind) => assert!(kind.len() <= 14 && !kind.contains(super::VALUE_MARK)),
+        Said::Underway => {}
     }
 }
 

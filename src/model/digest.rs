@@ -259,3 +259,13 @@ codes! {
 pub fn mail_id(brand: &Brand, day: Date, user: &UserId, kind: DigestKind) -> Result<MailId, IdError> {
     format!("{brand}:{day}:{user}:{kind}").parse()
 }
+
+/// A mail address as suppressions are kept by it: without blanks at its ends, its domain in small letters. What stands
+/// before the `@` is its server's business.
+pub fn mail_address(text: &str) -> String {
+    let text = text.trim();
+    match text.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+        None => text.to_owned(),
+    }
+}

@@ -103,6 +103,10 @@ pub enum EventType {
     DigestRun(RunState),
     /// An operator decided on a mail in doubt.
     MailDecided,
+    /// Nothing is sent to a user's address any more: mail to it came back, or its owner complained (COR-34).
+    MailSuppressed,
+    /// A person lifted that.
+    MailSuppressionLifted,
 }
 
 impl fmt::Display for EventType {
@@ -150,6 +154,8 @@ impl fmt::Display for EventType {
             Self::DigestChoiceChanged => f.write_str("digest_choice.changed"),
             Self::Schedule(change) => write!(f, "schedule.{change}"),
             Self::DigestRun(state) => write!(f, "digest_run.{state}"),
+            Self::MailSuppressed => f.write_str("mail.suppressed"),
+            Self::MailSuppressionLifted => f.write_str("mail.suppression_lifted"),
         }
     }
 }
@@ -190,6 +196,8 @@ impl FromStr for EventType {
             "mail.decided" => Self::MailDecided,
             "paper_task.ended" => Self::PaperTaskEnded,
             "digest_choice.changed" => Self::DigestChoiceChanged,
+            "mail.suppressed" => Self::MailSuppressed,
+            "mail.suppression_lifted" => Self::MailSuppressionLifted,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),

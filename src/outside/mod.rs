@@ -3,6 +3,7 @@
 pub mod context;
 pub mod extract;
 pub mod inbox;
+pub mod mailer;
 pub mod objects;
 pub mod oidc;
 pub mod scanner;

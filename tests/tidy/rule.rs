@@ -42,6 +42,10 @@ const DOORS: &[(&[&str], &[&str], &str)] = &[
     (&["aws_runtime"], &["outside"], NETWORK),
     (&["aws_sdk_s3"], &["outside"], NETWORK),
     (&["clamav_client"], &["outside"], NETWORK),
+    // Messages are made where they are made; relays are spoken to in one place.
+    (&["lettre"], &["outside", "digests"], NETWORK),
+    (&["lettre", "transport"], &["outside"], NETWORK),
+    (&["tokio_rustls"], &["outside"], NETWORK),
     // The bench runs its peer, clamdscan, over files that the operator named; nothing else outside does so.
     (&["std", "process"], &["outside", "cli::bench"], "child processes are started in src/outside"),
     (&["tokio", "process"], &["outside"], "child processes are started in src/outside"),

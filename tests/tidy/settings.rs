@@ -28,6 +28,10 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("A watched bucket", "src/outside/inbox/options.rs", "BucketOptions"),
     ("When a file is complete", "src/outside/inbox/options.rs", "Complete"),
     ("oidc", "src/outside/oidc.rs", "IssuerOptions"),
+    ("mail", "src/outside/mailer/settings.rs", "MailOptions"),
+    ("A relay", "src/outside/mailer/options.rs", "RelayOptions"),
+    ("A brand's mails", "src/outside/mailer/settings.rs", "SenderOptions"),
+    ("A key for signing", "src/outside/mailer/settings.rs", "DkimOptions"),
 ];
 
 const HEAD: &str = "# Settings
@@ -79,7 +83,13 @@ fn kind(of: &Type) -> String {
     match (last.ident.to_string().as_str(), inner) {
         ("Option" | "Box", Some(inner)) => inner,
         ("Vec", Some(inner)) => format!("list of {inner}"),
-        ("BTreeMap", _) => "table of text".to_owned(),
+        ("BTreeMap", _) => match &last.arguments {
+            syn::PathArguments::AngleBracketed(all) => match all.args.last() {
+                Some(syn::GenericArgument::Type(of)) => format!("table of {}", kind(of)),
+                _ => "table".to_owned(),
+            },
+            _ => "table".to_owned(),
+        },
         ("Issuers", _) => "one table of `oidc`, or several".to_owned(),
         ("String" | "Brand" | "Issuer", _) => "text".to_owned(),
         ("bool", _) => "true or false".to_owned(),
@@ -89,7 +99,7 @@ fn kind(of: &Type) -> String {
         ("IpNet", _) => "network".to_owned(),
         ("Secret", _) => "text, a secret".to_owned(),
         ("Endpoint", _) => "address of a clamd".to_owned(),
-        ("Channel" | "Signing", _) => "word".to_owned(),
+        ("Channel" | "Signing" | "Security", _) => "word".to_owned(),
         (name, _) => TYPES.iter().find(|(_, _, known)| *known == name).map_or_else(
             || panic!("{name} is a type of the settings that this page does not know"),
             |(heading, _, _)| format!("see *{heading}*"),

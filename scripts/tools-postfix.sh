@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Puts Postfix's smtp-sink and smtp-source under .tools: a mail server that faults can be ordered from, and what the
+# bench measures beside. Nothing is installed and no service is started. The whole of Postfix lies in .tools/root, for
+# tests that queue for real. Does nothing where they are there.
+#
+#   scripts/tools-postfix.sh
+set -euo pipefail
+umask 022
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+bin="$top/.tools/bin"
+
+# Asked for what it does not know, each says how it is used.
+works() {
+    local tool said
+    for tool in smtp-sink smtp-source; do
+        [ -x "$bin/$tool" ] || return 1
+        said=$("$bin/$tool" -V 2>&1) || true
+        grep -q usage <<<"$said" || return 1
+    done
+}
+works && exit 0
+
+root="$top/.tools/root"
+"$top/scripts/unpack-debs.sh" "$root" postfix
+multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu")
+libraries="$root/usr/lib/postfix:$root/usr/lib/$multiarch:$root/lib/$multiarch"
+mkdir -p "$bin"
+for tool in smtp-sink smtp-source; do
+    # exec, so that the process is the tool itself and signals reach it
+    cat >"$bin/$tool.new" <<WRAPPER
+#!/bin/sh
+# Made by scripts/tools-postfix.sh.
+LD_LIBRARY_PATH='$libraries'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
+exec '$root/usr/sbin/$tool' "\$@"
+WRAPPER
+    chmod 755 "$bin/$tool.new"
+    mv "$bin/$tool.new" "$bin/$tool"
+done
+works || { echo "tools-postfix: smtp-sink does not run:" >&2; "$bin/smtp-sink" -V >&2 || true; exit 1; }
+echo "tools-postfix: $(find "$root/.unpacked" -name 'postfix_*' -printf '%f\n')"

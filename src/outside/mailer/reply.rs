@@ -1,0 +1,106 @@
+//! What relays answer: codes only. Their texts can name addresses.
+
+use std::error::Error as _;
+use std::fmt;
+
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::response::Response;
+
+/// An enhanced status code (RFC 3463): class, subject, detail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status(pub u8, pub u16, pub u16);
+
+impl Status {
+    /// Reads one, such as `5.1.1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let mut number = || {
+            let part = parts.next()?;
+            let digits = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.parse::<u16>().ok()).flatten()
+        };
+        let (class, subject, detail) = (number()?, number()?, number()?);
+        let class = u8::try_from(class).ok().filter(|class| [2, 4, 5].contains(class))?;
+        parts.next().is_none().then_some(Self(class, subject, detail))
+    }
+
+    /// Whether it tells of a failure that stays.
+    pub const fn is_lasting(self) -> bool {
+        self.0 == 5
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// What a relay answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply {
+    /// The code of three digits.
+    pub code: u16,
+    /// The enhanced status code, where it gave one.
+    pub status: Option<Status>,
+}
+
+impl Reply {
+    /// Whether it refuses for good.
+    pub const fn is_lasting(self) -> bool {
+        self.code >= 500
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "{} {status}", self.code),
+            None => write!(f, "{}", self.code),
+        }
+    }
+}
+
+/// The first word of an answer, where it is a status of the code's class.
+fn status(code: u16, text: &str) -> Option<Status> {
+    let status = text.split_whitespace().next().and_then(Status::parse)?;
+    (u16::from(status.0) == code / 100).then_some(status)
+}
+
+/// The reply in an error of lettre's, if it is one and not a broken line.
+pub(super) fn reply_of(error: &Error) -> Option<Reply> {
+    let code = u16::from(error.status()?);
+    let text = error.source().map(ToString::to_string).unwrap_or_default();
+    Some(Reply { code, status: status(code, &text) })
+}
+
+pub(super) fn reply(response: &Response) -> Reply {
+    let code = u16::from(response.code());
+    Reply { code, status: response.first_line().and_then(|line| status(code, line)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_code_is_three_numbers_of_a_known_class() {
+        for (text, is) in [
+            ("5.1.1", Some(Status(5, 1, 1))),
+            ("4.2.2", Some(Status(4, 2, 2))),
+            ("2.0.0", Some(Status(2, 0, 0))),
+            ("5.1.999", Some(Status(5, 1, 999))),
+            ("3.1.1", None),
+            ("5.1", None),
+            ("5.1.1.1", None),
+            ("5.1.1000", None),
+            ("5.+1.1", None),
+            ("5..1", None),
+            ("", None),
+        ] {
+            assert_eq!(Status::parse(text), is, "{text}");
+        }
+        assert_eq!(status(550, "5.1.1 <a@b.example> unknown").map(|s| s.to_string()).as_deref(), Some("5.1.1"));
+        assert_eq!(status(450, "5.1.1 of another class"), None);
+    }
+}
