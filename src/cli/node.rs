@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{CliError, Environment};
 use crate::app::App;
+use crate::digests::send::Sender;
 use crate::digests::{Digests, heartbeat};
 use crate::http::server;
 use crate::intake::sources::Sources;
@@ -82,6 +83,7 @@ impl Node {
         tasks.push(tokio::spawn(async move { engine.run().await }));
         tasks.push(tokio::spawn(reconcile(app.clone(), stop.subscribe())));
         tasks.push(tokio::spawn(beat(app.digests.clone(), stop.subscribe())));
+        tasks.push(tokio::spawn(send_digests(app.digests.clone(), stop.subscribe())));
         let sources = app.sources().await?;
         tasks.extend((0..sources.all().len()).map(|at| tokio::spawn(watch(sources.clone(), at, stop.subscribe()))));
         if let Some(listener) = listener {
@@ -177,6 +179,36 @@ async fn beat(digests: Digests, stopping: watch::Receiver<bool>) {
         }
     };
     heartbeat::run(stopping, tick).await;
+}
+
+/// Plans and sends what is due, again and again.
+async fn send_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let sender = digests.mail.clone().map(|mail| Sender::new(digests.clone(), mail));
+    if sender.is_none() {
+        tracing::info!("the settings name no mail relay: digests are planned, and wait");
+    }
+    while tokio::time::timeout(PAUSE, stopping.wait_for(|stop| *stop)).await.is_err() {
+        if let Err(error) = digests.plan_due().await {
+            tracing::warn!(error = %error, "could not plan digests");
+        }
+        let Some(sender) = &sender else { continue };
+        let sending = sender.send_due();
+        tokio::pin!(sending);
+        let sent = tokio::select! {
+            sent = &mut sending => sent,
+            // what is under way is waited for, and nothing more is begun
+            () = async { _ = stopping.wait_for(|stop| *stop).await } => {
+                sender.stop();
+                sending.await
+            }
+        };
+        match sent {
+            Ok(0) => {}
+            Ok(mails) => tracing::info!(mails, "handed mails to relays"),
+            Err(error) => tracing::warn!(error = %error, "could not send mails"),
+        }
+    }
 }
 
 /// Looks at a source of the mailroom, again and again.

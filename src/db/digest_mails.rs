@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Conn, Db, DbError, Flavor, Stamp, instant, number, opt_instant, opt_text, parsed, text};
+use super::{Conn, Db, DbError, Flavor, Stamp, number, opt_instant, opt_text, parsed, text};
 use crate::model::digest::{DigestKind, MailState};
 use crate::model::ids::{Brand, MailId, RunId, UserId};
 use crate::model::phi::Phi;
@@ -71,15 +71,21 @@ pub async fn claim(db: &Db, stamp: Stamp<'_>, token: &str, until: i64, limit: i6
     rows.iter().map(read).collect()
 }
 
-/// Whether any mail's time has come, and when the next one's will: `None`, if none waits.
+/// Whether any lease has run out, and whether any mail's time has come.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, DbError> {
-    let row = sqlx::query("SELECT next_at FROM digest_mail WHERE next_at IS NOT NULL ORDER BY next_at, id LIMIT 1")
-        .fetch_optional(conn)
-        .await?;
-    row.map(|row| instant(&row, "next_at")).transpose()
+pub async fn outlook(conn: &mut Conn, now: Timestamp) -> Result<(bool, bool), DbError> {
+    let row = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE lease_until IS NOT NULL AND lease_until < $1 LIMIT 1) a)
+                    AS lapsed,
+                (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE next_at IS NOT NULL AND next_at <= $1 LIMIT 1) b)
+                    AS due",
+    )
+    .bind(now.as_microsecond())
+    .fetch_one(conn)
+    .await?;
+    Ok((number(&row, "lapsed")? > 0, number(&row, "due")? > 0))
 }
 
 /// Places `($n, $n+1), …` for so many pairs.

@@ -12,6 +12,7 @@ pub mod planning;
 pub mod preview;
 pub mod returns;
 pub mod schedules;
+pub mod send;
 pub mod timing;
 pub mod why;
 

@@ -40,6 +40,15 @@ pub struct DryRun {
 }
 
 impl Digests {
+    /// Plans all runs that were opened, and ends those whose mails have come to their ends.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn plan_due(&self) -> Result<(), DbError> {
+        while self.plan_step().await? {}
+        self.finish_runs().await.map(|_| ())
+    }
+
     /// Plans the next slice of the oldest run that is to be planned, if no other node does. Answers whether there is more
     /// to do at once.
     ///

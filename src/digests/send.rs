@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -27,8 +28,8 @@ use crate::db::{DbError, Stamp, suppressions};
 use crate::engine::stage::stop_at;
 use crate::model::digest::{MailState, SuppressionReason, mail_address};
 use crate::model::ids::MailId;
-use crate::outside::mailer::{Away, BodyError, Dialog, Refused};
 use crate::model::phi::Phi;
+use crate::outside::mailer::{Away, BodyError, Dialog, Refused};
 
 /// Who sends, in events.
 const ACTOR: &str = "digests";
@@ -47,10 +48,9 @@ pub struct Sender {
     pub digests: Digests,
     /// What mails are made and sent with.
     pub mail: Mail,
-    /// Mails that are handed over at a time: as many as the relays take connections.
-    pub at_once: usize,
     /// By this it is known whose a mail is: of this start of this node.
-    pub token: Arc<str>,
+    token: Arc<str>,
+    stopped: Arc<AtomicBool>,
 }
 
 /// What is asked of the committer.
@@ -78,14 +78,15 @@ struct Ready {
 struct Queue {
     sender: Sender,
     mails: Mutex<VecDeque<Taken>>,
-    stop: AtomicBool,
+    /// No relay can be had: nothing is taken any more.
+    away: AtomicBool,
     taken: AtomicUsize,
 }
 
 impl Queue {
     async fn next(&self) -> Result<Option<Taken>, DbError> {
         let mut mails = self.mails.lock().await;
-        if mails.is_empty() && !self.stop.load(Ordering::Relaxed) {
+        if mails.is_empty() && !self.away.load(Ordering::Relaxed) && !self.sender.is_stopped() {
             let digests = &self.sender.digests;
             let policy = &digests.plan.sending;
             let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
@@ -101,20 +102,48 @@ impl Queue {
 }
 
 impl Sender {
-    /// Sends all mails whose time has come. Answers how many were taken.
+    /// A sender over these relays.
+    pub fn new(digests: Digests, mail: Mail) -> Self {
+        let token = digests.ctx.new_id().into();
+        Self { digests, mail, token, stopped: Arc::default() }
+    }
+
+    /// Has mails that are not begun given back: the node ends.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no more mails are begun.
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Sends all mails whose time has come, also those that silent nodes had taken. Answers how many were taken.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn send_due(&self) -> Result<usize, DbError> {
+        // most of the time there is nothing, and then nothing is written
+        let (lapsed, due) = {
+            let mut conn = self.digests.db.read().await?;
+            digest_mails::outlook(&mut conn, self.digests.ctx.now()).await?
+        };
+        if lapsed {
+            self.recover().await?;
+        }
+        if !due && !lapsed {
+            return Ok(0);
+        }
         let queue = Arc::new(Queue {
             sender: self.clone(),
             mails: Mutex::default(),
-            stop: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
         });
         let (asks, asked) = mpsc::channel(2 * TOGETHER);
         let committer = tokio::spawn(commit(self.clone(), asked));
-        let workers = (0..self.at_once.max(1)).map(|_| tokio::spawn(work(queue.clone(), asks.clone())));
+        let workers =
+            (0..self.mail.relays.connections().max(1)).map(|_| tokio::spawn(work(queue.clone(), asks.clone())));
         let worked = join_all(workers.collect::<Vec<_>>()).await;
         drop(asks);
         let _ = committer.await;
@@ -128,10 +157,7 @@ impl Sender {
     }
 
     /// Takes back what silent nodes had.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn recover(&self) -> Result<digest_mails::Recovered, DbError> {
+    async fn recover(&self) -> Result<digest_mails::Recovered, DbError> {
         let digests = &self.digests;
         let mut tx = digests.db.begin().await?;
         let found = digest_mails::recover(&mut tx, Stamp { ctx: &digests.ctx, actor: ACTOR }).await?;
@@ -149,14 +175,17 @@ async fn work(queue: Arc<Queue>, asks: mpsc::Sender<Ask>) -> Result<(), DbError>
     let sender = queue.sender.clone();
     let mut dialog: Option<Dialog> = None;
     while let Some(mail) = queue.next().await? {
+        if sender.is_stopped() {
+            give_back(mail, sender.digests.ctx.now(), &asks).await;
+            continue;
+        }
         dialog = match dialog {
             Some(dialog) => Some(dialog),
             None => match sender.mail.relays.connect().await {
                 Ok(dialog) => Some(dialog),
                 Err(away) => {
-                    // nothing is taken any more until the relays are back
-                    queue.stop.store(true, Ordering::Relaxed);
-                    give_back(&sender, mail, away, &asks).await;
+                    queue.away.store(true, Ordering::Relaxed);
+                    give_back(mail, until(&sender, away), &asks).await;
                     continue;
                 }
             },
@@ -168,19 +197,23 @@ async fn work(queue: Arc<Queue>, asks: mpsc::Sender<Ask>) -> Result<(), DbError>
     Ok(())
 }
 
-/// No relay can be had: the mail waits, and no try counts.
-async fn give_back(sender: &Sender, mail: Taken, away: Away, asks: &mpsc::Sender<Ask>) {
+/// Until when nothing is tried, where no relay can be had.
+fn until(sender: &Sender, away: Away) -> Timestamp {
     let now = sender.digests.ctx.now();
-    let rest = Duration::from_secs(sender.digests.plan.sending.breaker_rest_s.into());
-    let until = match away {
+    let rest = Duration::from_secs(sender.digests.plan.relays.breaker_rest_s.into());
+    match away {
         Away::Resting(until) => until,
         _ => now.saturating_add(rest).unwrap_or(now),
-    };
+    }
+}
+
+/// Nothing was said of the mail to any relay: it waits, and no try counts.
+async fn give_back(mail: Taken, until: Timestamp, asks: &mpsc::Sender<Ask>) {
     let ended = Ended {
         id: mail.id,
         known: Known::Version(mail.version),
         state: MailState::Planned,
-        reason: Some("away".to_owned()),
+        reason: None,
         next_at: Some(until.as_microsecond()),
         counts: false,
     };
@@ -297,7 +330,8 @@ fn refusal(policy: &SendingPolicy, mail: &Taken, known: Known, refused: &Refused
 fn retry(policy: &SendingPolicy, mail: &Taken, known: Known, reason: &str, sender: &Sender) -> Ended {
     let last = mail.tries >= i64::from(policy.tries);
     let wait = wait(policy, mail.tries, &mail.id);
-    let at = sender.digests.ctx.now().as_microsecond().saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    let at =
+        sender.digests.ctx.now().as_microsecond().saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
     Ended {
         id: mail.id.clone(),
         known,
@@ -324,7 +358,7 @@ impl Sender {
         let content = &ready.content;
         let number = |n: i64| u64::try_from(n).unwrap_or_default();
         let items: Vec<MailItem> = content.shown.iter().map(|(tin, n)| MailItem::new(tin, number(*n))).collect();
-        let at = jiff::Timestamp::from_microsecond(ready.submitted_at).map_err(|_| "its time is none")?;
+        let at = Timestamp::from_microsecond(ready.submitted_at).map_err(|_| "its time is none")?;
         let content = MailContent {
             id: content.id.clone(),
             brand: content.brand.clone(),
@@ -379,7 +413,10 @@ async fn commit(sender: Sender, mut asked: mpsc::Receiver<Ask>) {
             }
         };
         if ready.is_none() && !ends.is_empty() {
-            tracing::error!(mails = ends.len(), "what relays said was not written down: these mails come to be in doubt");
+            tracing::error!(
+                mails = ends.len(),
+                "what relays said was not written down: these mails come to be in doubt"
+            );
         }
         stop_at(NAME, "committed").await;
         let mut ready = ready.unwrap_or_default();

@@ -122,10 +122,9 @@ impl Action {
             | Self::WorkPrintBatches
             | Self::DecidePrintBatches
             | Self::ReadUnread
-            | Self::WhyNotified => Scope::Operate,
+            | Self::WhyNotified
             | Self::ReadMails
-            | Self::DecideMails
-            | Self::ReadUnread => Scope::Operate,
+            | Self::DecideMails => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
             Self::ManageKeys
@@ -170,11 +169,10 @@ impl Action {
             | Self::StopLetters
             | Self::ReadPaper
             | Self::ReadUnread
-            | Self::ReadUserChoices => &[Supervisor, Administrator],
-            Self::WhyNotified => &[Supervisor, Administrator, PrivacyAuditor],
             | Self::ReadMails
             | Self::DecideMails
-            | Self::ReadUnread => &[Supervisor, Administrator],
+            | Self::ReadUserChoices => &[Supervisor, Administrator],
+            Self::WhyNotified => &[Supervisor, Administrator, PrivacyAuditor],
             Self::ReadMailroom | Self::ReadPrintBatches => &[MailroomOperator, Supervisor, Administrator],
             Self::DownloadPrintBatch | Self::WorkPrintBatches => &[MailroomOperator, Supervisor],
             Self::ReadAudit => &[PrivacyAuditor],

@@ -95,6 +95,11 @@ impl CalendarPlan {
 }
 
 impl Calendar {
+    /// The payer's time zone.
+    pub const fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// Whether the holidays up to that day are known. Beyond, only the weekend is left out, so a time limit may be
     /// computed too short, never too long.
     pub fn covers(&self, day: Date) -> bool {

@@ -265,6 +265,11 @@ impl Composer {
         })
     }
 
+    /// The address to which mails of this brand come back.
+    pub fn return_path(&self, brand: &Brand) -> Option<&str> {
+        self.sender(brand).map(|sender| sender.return_path.as_str())
+    }
+
     /// The version of what a mail of this brand would be made with now.
     pub fn template_version(&self, brand: &Brand) -> Option<String> {
         self.sender(brand).map(|sender| format!("{}-{}", self.templates.version(), sender.version))

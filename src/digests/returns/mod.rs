@@ -85,12 +85,12 @@ impl Digests {
     /// # Errors
     /// When the database fails: it can be taken again.
     pub async fn take_return(&self, bytes: Vec<u8>) -> Result<Taken, DbError> {
-        let taken = self.take(bytes).await?;
+        let taken = self.judge_return(bytes).await?;
         metrics::counter!("lettercase_mail_returns_total", "outcome" => taken.as_str()).increment(1);
         Ok(taken)
     }
 
-    async fn take(&self, bytes: Vec<u8>) -> Result<Taken, DbError> {
+    async fn judge_return(&self, bytes: Vec<u8>) -> Result<Taken, DbError> {
         let Some(mail) = &self.mail else { return Ok(Taken::NotOurs) };
         if bytes.len() > self.plan.returns.most_bytes {
             return Ok(Taken::Unreadable);

@@ -203,14 +203,18 @@ pub async fn decide(
         return Err(Problem::of(Code::VersionConflict, "the mail has changed since it was seen"));
     }
     if mail.state != MailState::InDoubt {
-        return Err(Problem::of(Code::WrongState, format!("the mail is {}: only one in doubt is decided on", mail.state)));
+        return Err(Problem::of(
+            Code::WrongState,
+            format!("the mail is {}: only one in doubt is decided on", mail.state),
+        ));
     }
     digest_mails::decide(&mut tx, stamp, &id, version, wanted.send_again).await?;
     let event = NewEvent {
         kind: EventType::MailDecided,
         subject: id.as_str(),
-        brand: Some(&mail.brand),
+        brand: &mail.brand,
         tin_uid: None,
+        actor: &actor,
         payload: json!({ "send_again": wanted.send_again }),
     };
     events::append(&mut tx, stamp, event).await?;

@@ -64,11 +64,7 @@ pub async fn ask(State(api): State<Api>, Path(token): Path<String>) -> Response 
 #[utoipa::path(post, path = "/v1/unsubscribe/{token}", tag = "notifications", params(("token" = String, Path, description = "From the mail")),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`List-Unsubscribe=One-Click`"),
     responses((status = 200, body = String, content_type = "text/html"), (status = 404, body = String, content_type = "text/html")))]
-pub async fn unsubscribe(
-    State(api): State<Api>,
-    Path(token): Path<String>,
-    body: Body,
-) -> Result<Response, Problem> {
+pub async fn unsubscribe(State(api): State<Api>, Path(token): Path<String>, body: Body) -> Result<Response, Problem> {
     let Some(mail) = mail_of(&api, &token) else { return Ok(unknown()) };
     let said = body::small(&api, body).await?;
     if !asks(&said) {
@@ -89,8 +85,9 @@ fn asks(body: &[u8]) -> bool {
         return true;
     }
     let mut lines = text.lines().map(str::trim_end);
-    lines.any(|line| line.to_ascii_lowercase().starts_with("content-disposition:") && line.contains("name=\"List-Unsubscribe\""))
-        && lines.any(|line| line == "One-Click")
+    lines.any(|line| {
+        line.to_ascii_lowercase().starts_with("content-disposition:") && line.contains("name=\"List-Unsubscribe\"")
+    }) && lines.any(|line| line == "One-Click")
 }
 
 #[cfg(test)]
@@ -104,7 +101,9 @@ mod tests {
         assert!(asks(
             b"--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n"
         ));
-        for other in [&b""[..], b"List-Unsubscribe", b"List-Unsubscribe=No", b"x=List-Unsubscribe=One-Click", b"\xff\xfe"] {
+        for other in
+            [&b""[..], b"List-Unsubscribe", b"List-Unsubscribe=No", b"x=List-Unsubscribe=One-Click", b"\xff\xfe"]
+        {
             assert!(!asks(other), "{other:?}");
         }
     }

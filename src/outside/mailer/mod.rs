@@ -13,6 +13,7 @@
 mod connect;
 mod dialog;
 mod options;
+pub mod receiver;
 mod reply;
 mod settings;
 
@@ -191,6 +192,11 @@ impl Relays {
             }));
         }
         Ok(Self(Arc::new(Shared { relays, policy, ctx: ctx.clone() })))
+    }
+
+    /// Connections that may be open at a time, over all relays.
+    pub fn connections(&self) -> usize {
+        self.0.relays.iter().map(|relay| relay.limit).sum()
     }
 
     /// A connection to a relay: one that is open already, or a new one. Relays that failed less are tried first; one that
