@@ -3,4 +3,4 @@
 mod relay;
 mod relays;
 mod returned;
-mod texts;
+// mod texts;
