@@ -5,6 +5,7 @@ mod batches;
 mod cli;
 mod crash;
 mod delivery;
+mod digests;
 mod engine;
 mod fax;
 mod hostile;

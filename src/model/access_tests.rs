@@ -49,6 +49,8 @@ const TABLE: &[Row] = &[
     (Action::DownloadPrintBatch, Some(Scope::Operate),   false, WORK, false),
     (Action::WorkPrintBatches,   Some(Scope::Operate),   false, WORK, false),
     (Action::DecidePrintBatches, Some(Scope::Operate),   false, &[Supervisor], false),
+    (Action::ReadSchedules,      Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
+    (Action::EditSchedules,      Some(Scope::Operate),   false, &[Administrator], false),
     (Action::ReadMetrics,        Some(Scope::Metrics),   false, &[Administrator], false),
     (Action::ReadSelf,           None,                   true,  ALL_ROLES, true),
 ];

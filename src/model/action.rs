@@ -81,6 +81,10 @@ codes! {
         WorkPrintBatches = "work_print_batches",
         /// Close a batch before the cut-off, hold batches back and let them go (COR-16).
         DecidePrintBatches = "decide_print_batches",
+        /// See when digests go, what another timing would do, and what became of each run (OPS-10, OPS-11).
+        ReadSchedules = "read_schedules",
+        /// Edit, pause and run schedules of digests, decide about runs that wait.
+        EditSchedules = "edit_schedules",
         /// Read the metrics.
         ReadMetrics = "read_metrics",
         /// Ask who one is.
@@ -109,6 +113,8 @@ impl Action {
             | Self::DownloadPrintBatch
             | Self::WorkPrintBatches
             | Self::DecidePrintBatches
+            | Self::ReadSchedules
+            | Self::EditSchedules
             | Self::ReadUnread => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
@@ -153,6 +159,8 @@ impl Action {
             Self::DownloadPrintBatch | Self::WorkPrintBatches => &[MailroomOperator, Supervisor],
             Self::ReadAudit => &[PrivacyAuditor],
             Self::WriteReference | Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements => &[Administrator],
+            Self::ReadSchedules => &[Supervisor, Administrator],
+            Self::EditSchedules => &[Administrator],
             Self::ReadMetrics => &[Administrator],
             Self::ReadSelf => Role::ALL,
         }

@@ -30,6 +30,7 @@ pub mod reconciliation;
 pub mod reference;
 pub mod returned_mail;
 pub mod routing;
+pub mod schedules;
 pub mod status;
 pub mod status_change;
 pub mod submissions;
@@ -55,6 +56,7 @@ use super::plan::DoorsPlan;
 use super::problems::Code;
 use crate::access::Access;
 use crate::delivery::Correspondence;
+use crate::digests::Digests;
 use crate::engine::Engine;
 use crate::engine::sequencer::AuditKey;
 use crate::intake::Intake;
@@ -74,6 +76,8 @@ pub struct Api {
     pub correspondence: Correspondence,
     /// Letters on paper.
     pub paper: Paper,
+    /// What users are told of by mail.
+    pub digests: Digests,
     /// The engine, to be woken.
     pub engine: Engine,
     /// Who callers are.
@@ -231,6 +235,21 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/paper-tasks", Rule::For(Action::WorkPrintBatches)),
     ("POST", "/v1/paper-tasks/{id}/correct", Rule::For(Action::WorkPrintBatches)),
     ("POST", "/v1/paper-tasks/{id}/dismiss", Rule::For(Action::WorkPrintBatches)),
+    // schedules of digests
+    ("GET", "/v1/schedules", Rule::For(Action::ReadSchedules)),
+    ("GET", "/v1/schedules/{name}", Rule::For(Action::ReadSchedules)),
+    ("GET", "/v1/schedules/{name}/next", Rule::For(Action::ReadSchedules)),
+    ("GET", "/v1/schedules/{name}/runs", Rule::For(Action::ReadSchedules)),
+    ("POST", "/v1/schedules/{name}/preview", Rule::For(Action::ReadSchedules)),
+    ("POST", "/v1/schedules/{name}/edits", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/edits/{revision}/confirm", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/edits/{revision}/drop", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/rollback", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/pause", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/resume", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/run", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/digest-runs/{id}/approve", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/digest-runs/{id}/skip", Rule::For(Action::EditSchedules)),
 ];
 
 /// All routes with their description.
@@ -343,6 +362,21 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(returned_mail::tasks))
         .routes(routes!(returned_mail::correct))
         .routes(routes!(returned_mail::dismiss))
+        // schedules of digests
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::look))
+        .routes(routes!(schedules::next))
+        .routes(routes!(schedules::runs))
+        .routes(routes!(schedules::preview))
+        .routes(routes!(schedules::edit))
+        .routes(routes!(schedules::confirm))
+        .routes(routes!(schedules::drop_edit))
+        .routes(routes!(schedules::rollback))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::run))
+        .routes(routes!(schedules::approve))
+        .routes(routes!(schedules::skip))
 }
 
 /// The routes behind their guard.
