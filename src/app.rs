@@ -235,6 +235,27 @@ pub async fn open_paper(settings: &Settings, db: Db, ctx: Context) -> Result<Pap
     make_paper(settings, plan, PaperParts { db, ctx, calendar: Arc::new(calendar), objects, renderer, scratch })
 }
 
+/// Digests, for an operator beside a running node.
+///
+/// # Errors
+/// When a plan can't be used.
+pub fn open_digests(settings: &Settings, db: Db, ctx: Context) -> Result<Digests, StartError> {
+    let calendar = Arc::new(load_calendar(settings.config_dir.as_deref())?.plan);
+    let plan = NotificationsPlan::load(settings.config_dir.as_deref())?.plan;
+    Ok(make_digests(settings, plan, db, ctx, calendar))
+}
+
+fn make_digests(
+    settings: &Settings,
+    plan: NotificationsPlan,
+    db: Db,
+    ctx: Context,
+    calendar: Arc<Calendar>,
+) -> Digests {
+    let brands = std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect();
+    Digests { db, ctx, calendar, plan: Arc::new(plan), brands }
+}
+
 /// What print batches are made of beside their policy.
 struct PaperParts {
     db: Db,
@@ -369,6 +390,8 @@ impl App {
             plan: Arc::new(notifications.plan),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),
         };
+        let calendar = intake.calendar.clone();
+        let digests = make_digests(&settings, notifications.plan, db.clone(), ctx.clone(), calendar);
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
         chains.extend(delivery::chains(&correspondence));

@@ -15,6 +15,7 @@ pub mod made;
 mod node;
 mod output;
 mod queue;
+mod schedules;
 mod sources;
 mod submit;
 mod templates;
@@ -31,6 +32,7 @@ use crate::access::ManageError;
 use crate::app::StartError;
 use crate::db::DbError;
 use crate::delivery::LetterError;
+use crate::digests::schedules::ScheduleError;
 use crate::engine::plan::PlanError;
 use crate::intake::load::LoadError;
 use crate::intake::review::ReviewError;
@@ -149,6 +151,11 @@ enum Command {
     Batches {
         #[command(subcommand)]
         command: Box<batches::BatchesCommand>,
+    },
+    /// When digests go by mail: schedules, their edits and runs.
+    Schedules {
+        #[command(subcommand)]
+        command: Box<schedules::SchedulesCommand>,
     },
     /// The event log.
     Audit {
@@ -303,6 +310,8 @@ enum CliError {
     #[error(transparent)]
     Paper(#[from] PaperError),
     #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    #[error(transparent)]
     Manage(#[from] ManageError),
     #[error(transparent)]
     Client(#[from] client::ClientError),
@@ -423,6 +432,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Batches { command } => {
             node::start_log(environment, false);
             batches::run(*command, environment).await
+        }
+        Command::Schedules { command } => {
+            node::start_log(environment, false);
+            schedules::run(*command, environment).await
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());

@@ -440,7 +440,7 @@ impl Digests {
         let mut tx = self.db.begin().await?;
         let standing = self.take(&mut tx, name, seen).await?;
         let (proposed, timing) = waiting(&standing, revision)?;
-        if self.plan.schedules.second_administrator && proposed.proposed_by == stamp.actor {
+        if self.plan.schedules.second_administrator && person(&proposed.proposed_by) == person(stamp.actor) {
             return Err(ScheduleError::SecondPerson);
         }
         // a zone that was known then need not be known to this node
@@ -561,6 +561,11 @@ impl Digests {
         let run = digest_runs::get(conn, id).await?.filter(|run| self.brands.contains(&run.brand));
         run.ok_or(ScheduleError::NoRun)
     }
+}
+
+/// Who acts, whichever service speaks for them.
+fn person(actor: &str) -> &str {
+    actor.split_once(" via ").map_or(actor, |(person, _)| person)
 }
 
 /// The edit of that revision, if it waits.

@@ -55,6 +55,8 @@ const TABLE: &[Row] = &[
     (Action::DecidePrintBatches, Some(Scope::Operate),   false, &[Supervisor], false),
     (Action::ReadMails,          Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
     (Action::DecideMails,        Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
+    (Action::ReadSchedules,      Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
+    (Action::EditSchedules,      Some(Scope::Operate),   false, &[Administrator], false),
     (Action::ReadMetrics,        Some(Scope::Metrics),   false, &[Administrator], false),
     (Action::ReadSelf,           None,                   true,  ALL_ROLES, true),
 ];

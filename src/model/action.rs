@@ -93,6 +93,10 @@ codes! {
         ReadMails = "read_mails",
         /// Have a mail in doubt sent again, or not.
         DecideMails = "decide_mails",
+        /// See when digests go, what another timing would do, and what became of each run (OPS-10, OPS-11).
+        ReadSchedules = "read_schedules",
+        /// Edit, pause and run schedules of digests, decide about runs that wait.
+        EditSchedules = "edit_schedules",
         /// Read the metrics.
         ReadMetrics = "read_metrics",
         /// Ask who one is.
@@ -125,6 +129,9 @@ impl Action {
             | Self::WhyNotified
             | Self::ReadMails
             | Self::DecideMails => Scope::Operate,
+            | Self::ReadSchedules
+            | Self::EditSchedules
+            | Self::ReadUnread => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
             Self::ManageKeys
@@ -177,6 +184,8 @@ impl Action {
             Self::DownloadPrintBatch | Self::WorkPrintBatches => &[MailroomOperator, Supervisor],
             Self::ReadAudit => &[PrivacyAuditor],
             Self::WriteReference | Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements => &[Administrator],
+            Self::ReadSchedules => &[Supervisor, Administrator],
+            Self::EditSchedules => &[Administrator],
             Self::ReadMetrics => &[Administrator],
             Self::ReadSelf => Role::ALL,
         }

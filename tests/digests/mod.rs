@@ -1,1 +1,5 @@
 
+//! Digests: when they go, what they tell, how their mails are sent.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+mod schedules;
+mod zones;

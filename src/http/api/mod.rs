@@ -32,6 +32,7 @@ pub mod reconciliation;
 pub mod reference;
 pub mod returned_mail;
 pub mod routing;
+pub mod schedules;
 pub mod status;
 pub mod status_change;
 pub mod submissions;
@@ -250,6 +251,21 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/me/notifications", Rule::For(Action::ReadNotifications)),
     ("GET", "/v1/users/{id}/notification-choices", Rule::For(Action::ReadUserChoices)),
     ("GET", "/v1/letters/{id}/notifications", Rule::For(Action::WhyNotified)),
+    // schedules of digests
+    ("GET", "/v1/schedules", Rule::For(Action::ReadSchedules)),
+    ("GET", "/v1/schedules/{name}", Rule::For(Action::ReadSchedules)),
+    ("GET", "/v1/schedules/{name}/next", Rule::For(Action::ReadSchedules)),
+    ("GET", "/v1/schedules/{name}/runs", Rule::For(Action::ReadSchedules)),
+    ("POST", "/v1/schedules/{name}/preview", Rule::For(Action::ReadSchedules)),
+    ("POST", "/v1/schedules/{name}/edits", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/edits/{revision}/confirm", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/edits/{revision}/drop", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/rollback", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/pause", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/resume", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/schedules/{name}/run", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/digest-runs/{id}/approve", Rule::For(Action::EditSchedules)),
+    ("POST", "/v1/digest-runs/{id}/skip", Rule::For(Action::EditSchedules)),
 ];
 
 /// All routes with their description.
@@ -373,6 +389,21 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(notifications::feed))
         .routes(routes!(notifications::choices_of))
         .routes(routes!(notifications::why))
+        // schedules of digests
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::look))
+        .routes(routes!(schedules::next))
+        .routes(routes!(schedules::runs))
+        .routes(routes!(schedules::preview))
+        .routes(routes!(schedules::edit))
+        .routes(routes!(schedules::confirm))
+        .routes(routes!(schedules::drop_edit))
+        .routes(routes!(schedules::rollback))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::run))
+        .routes(routes!(schedules::approve))
+        .routes(routes!(schedules::skip))
 }
 
 /// The routes behind their guard.
