@@ -341,6 +341,7 @@ impl App {
             ctx: ctx.clone(),
             calendar: intake.calendar.clone(),
             plan: Arc::new(notifications.plan),
+            brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),
         };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use super::{Access, Expected, ManageError, Manager, paper as settings, users};
 use crate::db::users::by_login;
 use crate::db::{Conn, DbError, Stamp, digest_choices, reference};
-use crate::engine::installation_brand;
 use crate::engine::bulk::{self, Form, LoadError, LoadReport, Rows, Taker};
+use crate::engine::installation_brand;
 use crate::model::access::{Action, Target};
 use crate::model::ids::UserId;
-use crate::model::people::{ChoiceRecord, EntitlementRecord, Login, PaperRecord, PeopleKind, Person, Switch, UserRecord, Word};
+use crate::model::people::{
+    ChoiceRecord, EntitlementRecord, Login, PaperRecord, PeopleKind, Person, Switch, UserRecord, Word,
+};
 
 /// A row.
 #[derive(Debug)]

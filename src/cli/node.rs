@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{CliError, Environment};
 use crate::app::App;
+use crate::digests::{Digests, heartbeat};
 use crate::http::server;
 use crate::intake::sources::Sources;
 use crate::settings::Settings;
@@ -78,6 +79,7 @@ impl Node {
         let engine = app.engine.clone();
         tasks.push(tokio::spawn(async move { engine.run().await }));
         tasks.push(tokio::spawn(reconcile(app.clone(), stop.subscribe())));
+        tasks.push(tokio::spawn(beat(app.digests.clone(), stop.subscribe())));
         let sources = app.sources().await?;
         tasks.extend((0..sources.all().len()).map(|at| tokio::spawn(watch(sources.clone(), at, stop.subscribe()))));
         if let Some(listener) = listener {
@@ -153,6 +155,29 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
         }
         app.engine.wake();
     }
+}
+
+/// Looks each second whether digests are due, plans those that are, and ends those whose mails have ended.
+async fn beat(digests: Digests, stopping: watch::Receiver<bool>) {
+    let tick = move || {
+        let digests = digests.clone();
+        async move {
+            match digests.tick().await {
+                Ok(ticked) if ticked != Default::default() => tracing::info!(?ticked, "opened runs of digests"),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = %error, "could not look whether digests are due"),
+            }
+            // slice by slice; what is left is taken up at the next beat, on this node or another
+            let planned = async {
+                while digests.plan_step().await? {}
+                digests.finish_runs().await
+            };
+            if let Err(error) = planned.await {
+                tracing::warn!(error = %error, "could not plan digests");
+            }
+        }
+    };
+    heartbeat::run(stopping, tick).await;
 }
 
 /// Looks at a source of the mailroom, again and again.

@@ -10,10 +10,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::{Conn, DbError, Stamp, code_set, exactly_one, instant, number, opt_parsed, opt_text, parsed, users};
+use crate::db::digest_runs;
 use crate::model::digest::{Cadence, DigestKind, RunState};
 use crate::model::ids::{Brand, MailId, RunId, UserId};
 use crate::model::letter::LetterCategory;
@@ -263,19 +265,14 @@ async fn end_planning(conn: &mut Conn, stamp: Stamp<'_>, run: &Run) -> Result<()
     .bind(ended)
     .bind(run.id.as_str())
     .bind(run.version)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    exactly_one(&done, "run")
+    exactly_one(&done, "run")?;
+    digest_runs::event(conn, stamp, (run.id.as_str(), &run.brand), state, json!({ "mails": run.mails })).await
 }
 
 /// Leaves out who is not to be told; who chose off is not served by any run, and left out by each.
-async fn leave_out(
-    conn: &mut Conn,
-    stamp: Stamp<'_>,
-    run: &Run,
-    rules: Rules,
-    last: &UserId,
-) -> Result<i64, DbError> {
+async fn leave_out(conn: &mut Conn, stamp: Stamp<'_>, run: &Run, rules: Rules, last: &UserId) -> Result<i64, DbError> {
     let done = sqlx::query(concat!(
         "UPDATE notification SET state = 'left_out', reason = j.reason, decided_at = $1 FROM (",
         judged!(
@@ -389,11 +386,7 @@ async fn fill_mails(
 }
 
 /// Writes when each mail goes.
-async fn put_off(
-    conn: &mut Conn,
-    mails: &[Planned],
-    when: impl Fn(&MailId) -> Timestamp,
-) -> Result<(), DbError> {
+async fn put_off(conn: &mut Conn, mails: &[Planned], when: impl Fn(&MailId) -> Timestamp) -> Result<(), DbError> {
     for part in mails.chunks(ROWS) {
         let statement = format!(
             "UPDATE digest_mail SET next_at = v.column2 FROM (VALUES {}) AS v WHERE digest_mail.id = v.column1",
@@ -437,7 +430,7 @@ fn places(copies: usize, first: usize, form: &str) -> String {
 /// When the database fails.
 pub async fn finish_runs(conn: &mut Conn, stamp: Stamp<'_>) -> Result<Vec<RunId>, DbError> {
     let rows = sqlx::query(
-        "SELECT r.id, r.version FROM digest_run r WHERE r.state = 'sending' AND r.ended_at IS NULL
+        "SELECT r.id, r.brand, r.mails, r.version FROM digest_run r WHERE r.state = 'sending' AND r.ended_at IS NULL
          AND NOT EXISTS (SELECT 1 FROM digest_mail d WHERE d.run_id = r.id
                          AND d.state IN ('planned', 'claimed', 'submitting', 'retry', 'in_doubt'))
          ORDER BY r.due_at, r.id LIMIT 100",
@@ -458,6 +451,9 @@ pub async fn finish_runs(conn: &mut Conn, stamp: Stamp<'_>) -> Result<Vec<RunId>
         .await?;
         // who changed it meanwhile is not in our way: it is looked at again
         if done.rows_affected() == 1 {
+            let (brand, mails): (Brand, _) = (parsed(row, "brand")?, number(row, "mails")?);
+            let told = json!({ "mails": mails });
+            digest_runs::event(conn, stamp, (id.as_str(), &brand), RunState::Done, told).await?;
             ended.push(id);
         }
     }

@@ -153,8 +153,10 @@ pub async fn get(conn: &mut Conn, user: &UserId, message: &MessageId) -> Result<
 /// # Errors
 /// When the database fails.
 pub async fn message_of(conn: &mut Conn, letter: &LetterId) -> Result<Option<(MessageId, Mode)>, DbError> {
-    let row =
-        sqlx::query("SELECT id, mode FROM message WHERE letter_id = $1").bind(letter.as_str()).fetch_optional(conn).await?;
+    let row = sqlx::query("SELECT id, mode FROM message WHERE letter_id = $1")
+        .bind(letter.as_str())
+        .fetch_optional(conn)
+        .await?;
     row.map(|row| Ok((parsed(&row, "id")?, parsed(&row, "mode")?))).transpose()
 }
 

@@ -5,8 +5,12 @@
 //! before it goes.
 
 pub mod choices;
+pub mod heartbeat;
 pub mod plan;
 pub mod planning;
+pub mod preview;
+pub mod schedules;
+pub mod timing;
 pub mod why;
 
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use std::sync::Arc;
 use crate::db::Db;
 use crate::digests::plan::NotificationsPlan;
 use crate::model::calendar::Calendar;
+use crate::model::ids::Brand;
 use crate::outside::context::Context;
 
 /// What the journey works with. Cheap to clone.
@@ -27,4 +32,6 @@ pub struct Digests {
     pub calendar: Arc<Calendar>,
     /// Its policy.
     pub plan: Arc<NotificationsPlan>,
+    /// The brands whose digests go from here.
+    pub brands: Arc<[Brand]>,
 }

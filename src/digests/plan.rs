@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::civil::Time;
 use serde::Deserialize;
 
+use crate::digests::timing::Timing;
 use crate::engine::plan::{Loaded, PlanError, load};
 use crate::model::calendar::WeekDay;
 use crate::model::digest::{Cadence, CatchUp, OnHoliday};
@@ -58,6 +59,8 @@ pub struct SchedulesPolicy {
     pub preview_days: u16,
     /// Runs that an edit shows.
     pub preview_runs: u16,
+    /// Minutes after its time within which a run was not missed.
+    pub on_time_minutes: u16,
     /// The daily one.
     pub daily: StartPolicy,
     /// The weekly one.
@@ -132,6 +135,15 @@ impl NotificationsPlan {
         }
         if schedules.daily.weekdays.is_empty() || schedules.weekly.weekdays.len() != 1 {
             return unusable("[schedules] daily needs a day of the week, weekly exactly one");
+        }
+        for (start, cadence) in [(&schedules.daily, Cadence::Daily), (&schedules.weekly, Cadence::Weekly)] {
+            // the zone is the payer's, which the calendar has looked up
+            if let Err(error) = Timing::starting(start, "UTC").check(cadence) {
+                return unusable(&format!("[schedules.{cadence}] {error}"));
+            }
+        }
+        if schedules.on_time_minutes > 60 {
+            return unusable("[schedules] on_time_minutes must be at most 60");
         }
         let sending = &self.sending;
         if !(1..=1_000).contains(&sending.batch) || !(30..=3_600).contains(&sending.lease_s) || sending.tries == 0 {

@@ -69,12 +69,7 @@ impl Digests {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn why(
-    conn: &mut Conn,
-    letter: &LetterId,
-    user: &UserId,
-    starts_with: Cadence,
-) -> Result<Told, DbError> {
+pub async fn why(conn: &mut Conn, letter: &LetterId, user: &UserId, starts_with: Cadence) -> Result<Told, DbError> {
     let Some((message, mode)) = notifications::message_of(conn, letter).await? else {
         return Ok(Told::Never(Never::NoMessage));
     };
@@ -93,9 +88,7 @@ pub async fn why(
             Told::Waiting { kind, cadence, since: found.published_at }
         }
         (NotificationState::Mailed, _, Some(mail)) => Told::Mailed { kind, mail },
-        (NotificationState::LeftOut, Some(reason), mail) => {
-            Told::LeftOut { kind, reason, at: found.decided_at, mail }
-        }
+        (NotificationState::LeftOut, Some(reason), mail) => Told::LeftOut { kind, reason, at: found.decided_at, mail },
         _ => return Err(unreadable),
     })
 }
@@ -165,7 +158,9 @@ fn of_mail(mail: &InMail) -> String {
     let at = |at: Option<Timestamp>| at.map(|at| format!(" at {at}")).unwrap_or_default();
     match mail.state {
         MailState::Planned => format!("Not told yet: it is in the mail of a {digest} that goes{}.", at(mail.next_at)),
-        MailState::Claimed => format!("Not told yet: it is in the mail of a {digest} that a node is about to hand over."),
+        MailState::Claimed => {
+            format!("Not told yet: it is in the mail of a {digest} that a node is about to hand over.")
+        }
         MailState::Submitting => format!("It is in the mail of a {digest} that is being handed over to the relay."),
         MailState::Accepted => format!("Told: the relay took the mail of the {digest}{}.", at(mail.ended_at)),
         MailState::Retry => format!(
@@ -181,7 +176,9 @@ fn of_mail(mail: &InMail) -> String {
         MailState::Closed => {
             format!("Not known: whether the mail of the {digest} was sent is in doubt, and an operator closed it.")
         }
-        MailState::Empty => format!("Not told: nothing was left to tell in the mail of the {digest} when it was to go."),
+        MailState::Empty => {
+            format!("Not told: nothing was left to tell in the mail of the {digest} when it was to go.")
+        }
         MailState::Bounced => format!("Not told: the mail of the {digest} was sent, and came back{because}."),
     }
 }

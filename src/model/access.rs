@@ -308,10 +308,7 @@ fn may_at_all(who: &Principal, action: Action) -> Answer {
         Principal::Service { .. } | Principal::Staff { .. }
             if matches!(
                 action,
-                Action::ReadMessages
-                    | Action::EditMessages
-                    | Action::ReadNotifications
-                    | Action::EditNotifications
+                Action::ReadMessages | Action::EditMessages | Action::ReadNotifications | Action::EditNotifications
             ) =>
         {
             Answer::Forbidden { needs: Needs::User }

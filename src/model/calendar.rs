@@ -29,7 +29,8 @@ codes! {
 }
 
 impl WeekDay {
-    const fn of(day: Weekday) -> Self {
+    /// Ours for jiff's.
+    pub const fn of(day: Weekday) -> Self {
         match day {
             Weekday::Monday => Self::Monday,
             Weekday::Tuesday => Self::Tuesday,
@@ -129,6 +130,16 @@ impl Calendar {
     /// Whether business is done on that day.
     pub fn is_business_day(&self, day: Date) -> bool {
         !self.weekend.contains(&WeekDay::of(day.weekday())) && !self.holidays.contains(&day)
+    }
+
+    /// Whether that day is listed as a holiday, on a weekend or not.
+    pub fn is_holiday(&self, day: Date) -> bool {
+        self.holidays.contains(&day)
+    }
+
+    /// The payer's time zone by its IANA name; `None` for one that has none.
+    pub fn zone_name(&self) -> Option<&str> {
+        self.zone.iana_name()
     }
 
     /// The `days`-th calendar day after a day, before it where negative.

@@ -151,6 +151,42 @@ codes! {
 }
 
 codes! {
+    /// Why a run did not take place, or waits.
+    pub enum RunReason {
+        /// A later one took what it would have told.
+        Merged = "merged",
+        /// It was later than the schedule's grace.
+        TooLate = "too_late",
+        /// The schedule leaves out what was missed.
+        Missed = "missed",
+        /// The schedule was paused.
+        Paused = "paused",
+        /// It came late, and the schedule leaves it to a person.
+        Late = "late",
+        /// A person decided so.
+        Refused = "refused",
+    }
+}
+
+codes! {
+    /// What was done to a schedule.
+    pub enum ScheduleChange {
+        /// It was made, by policy.
+        Made = "made",
+        /// Another timing was proposed.
+        Proposed = "proposed",
+        /// The proposed timing holds.
+        Confirmed = "confirmed",
+        /// The proposed timing was given up.
+        Dropped = "dropped",
+        /// It does not run until it is resumed.
+        Paused = "paused",
+        /// It runs again.
+        Resumed = "resumed",
+    }
+}
+
+codes! {
     /// What becomes of a period that passed while nothing ran (OPS-11). Nothing that waited is lost: what is skipped goes
     /// with the next run.
     pub enum CatchUp {

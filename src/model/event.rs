@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::model::case::{CaseKind, CaseStatus};
+use crate::model::digest::{RunState, ScheduleChange};
 use crate::model::document::{Access, DocumentState};
 use crate::model::ids::{Brand, EventId};
 use crate::model::judgement::UnknownCode;
@@ -96,6 +97,10 @@ pub enum EventType {
     PaperTaskEnded,
     /// A user's choice of how often to be told changed (COR-30).
     DigestChoiceChanged,
+    /// A schedule of digests was changed (OPS-10).
+    Schedule(ScheduleChange),
+    /// A run of a schedule came into a state (OPS-11).
+    DigestRun(RunState),
 }
 
 impl fmt::Display for EventType {
@@ -140,6 +145,8 @@ impl fmt::Display for EventType {
             Self::PaperTaskRaised => f.write_str("paper_task.raised"),
             Self::PaperTaskEnded => f.write_str("paper_task.ended"),
             Self::DigestChoiceChanged => f.write_str("digest_choice.changed"),
+            Self::Schedule(change) => write!(f, "schedule.{change}"),
+            Self::DigestRun(state) => write!(f, "digest_run.{state}"),
         }
     }
 }
@@ -189,6 +196,8 @@ impl FromStr for EventType {
                 ("delivery", state) => Self::Delivery(state.parse()?),
                 ("print_batch", state) => Self::PrintBatch(state.parse()?),
                 ("envelope", state) => Self::Envelope(state.parse()?),
+                ("schedule", change) => Self::Schedule(change.parse()?),
+                ("digest_run", state) => Self::DigestRun(state.parse()?),
                 ("case", rest) => match rest.split_once('.').ok_or(unknown.clone())? {
                     ("opened", kind) => Self::CaseOpened(kind.parse()?),
                     ("status_changed", kind) => Self::CaseStatusChanged(kind.parse()?),
@@ -292,6 +301,8 @@ mod tests {
         ];
         all.extend(BatchState::ALL.iter().map(|state| EventType::PrintBatch(*state)));
         all.extend(EnvelopeState::ALL.iter().map(|state| EventType::Envelope(*state)));
+        all.extend(ScheduleChange::ALL.iter().map(|change| EventType::Schedule(*change)));
+        all.extend(RunState::ALL.iter().map(|state| EventType::DigestRun(*state)));
         all.extend(LetterState::ALL.iter().map(|state| EventType::Letter(*state)));
         all.extend(DeliveryState::ALL.iter().map(|state| EventType::Delivery(*state)));
         all.extend(DocumentState::ALL.iter().map(|s| EventType::Document(*s)));

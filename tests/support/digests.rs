@@ -74,7 +74,14 @@ pub async fn publish_due(
     needs_answer: bool,
     due_at: Option<Timestamp>,
 ) -> MessageId {
-    publish_for(world, &world.settings.brand, of, (letter_type.category(), MessageType::Letter(letter_type)), (needs_answer, due_at)).await
+    publish_for(
+        world,
+        &world.settings.brand,
+        of,
+        (letter_type.category(), MessageType::Letter(letter_type)),
+        (needs_answer, due_at),
+    )
+    .await
 }
 
 pub async fn publish_for(

@@ -177,7 +177,10 @@ pub async fn lines(
             tins: vec![parsed(row, "tin")?],
         };
         match lines.last_mut() {
-            Some(last) if (&last.user, last.kind, last.fate, last.reason) == (&line.user, line.kind, line.fate, line.reason) => {
+            Some(last)
+                if (&last.user, last.kind, last.fate, last.reason)
+                    == (&line.user, line.kind, line.fate, line.reason) =>
+            {
                 last.tins.extend(line.tins);
             }
             _ => lines.push(line),
