@@ -372,9 +372,11 @@ async fn fill_mails(
         "GROUP BY d.id, n.tin"
     );
     let items = bound!(statement, stamp, run, rules, last).execute(&mut *conn).await?.rows_affected();
+    // a term in the place of the user's id: else PostgreSQL looks each notification up by the mail's user alone, and goes
+    // through all notifications of a user for each of them
     let statement = concat!(
         "UPDATE notification SET state = 'mailed', mail_id = j.mail_id, decided_at = $1 FROM (
-            SELECT n.user_id, n.message_id, d.id AS mail_id FROM notification n
+            SELECT n.user_id || '' AS user_id, n.message_id, d.id AS mail_id FROM notification n
             JOIN digest_mail d ON d.brand = $7 AND d.day = $4 AND d.user_id = n.user_id AND d.kind = n.kind AND d.run_id = $3",
         choice!(),
         "WHERE n.brand = $7 AND n.state = 'waiting' AND n.user_id > $8 AND n.user_id <= $9 AND",

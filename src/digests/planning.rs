@@ -21,9 +21,7 @@ use crate::model::ids::{Brand, MailId, RunId, UserId};
 
 /// Who plans, in events.
 const ACTOR: &str = "digests";
-/// The lease, and how long a node that died is waited for.
-const LEASE: (&str, Duration) = ("digest-planning", Duration::from_secs(120));
-/// Places where tests stop a node are called so.
+/// The lease is called so, and places where tests stop a node.
 const NAME: &str = "digest-planning";
 /// A slice that another transaction stood in the way of is tried again so often at once.
 const TRIES: u32 = 5;
@@ -55,9 +53,9 @@ impl Digests {
         }
         let stamp = Stamp { ctx: &self.ctx, actor: ACTOR };
         let token = self.ctx.new_id();
-        let (name, time) = LEASE;
+        let lease = Duration::from_secs(u64::from(self.plan.digests.planning_lease_s));
         let mut tx = self.db.begin().await?;
-        let ours = leases::take(&mut tx, stamp, name, &token, stamp.after(time)).await?;
+        let ours = leases::take(&mut tx, stamp, NAME, &token, stamp.after(lease)).await?;
         tx.commit().await?;
         if !ours {
             return Ok(false);
@@ -70,7 +68,7 @@ impl Digests {
             }
         };
         let mut tx = self.db.begin().await?;
-        leases::release(&mut tx, name, &token).await?;
+        leases::release(&mut tx, NAME, &token).await?;
         tx.commit().await?;
         planned
     }
