@@ -166,7 +166,7 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Looks each second whether digests are due.
+/// Looks each second whether digests are due, plans those that are, and ends those whose mails have ended.
 async fn beat(digests: Digests, stopping: watch::Receiver<bool>) {
     let tick = move || {
         let digests = digests.clone();
@@ -175,6 +175,14 @@ async fn beat(digests: Digests, stopping: watch::Receiver<bool>) {
                 Ok(ticked) if ticked != Default::default() => tracing::info!(?ticked, "opened runs of digests"),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = %error, "could not look whether digests are due"),
+            }
+            // slice by slice; what is left is taken up at the next beat, on this node or another
+            let planned = async {
+                while digests.plan_step().await? {}
+                digests.finish_runs().await
+            };
+            if let Err(error) = planned.await {
+                tracing::warn!(error = %error, "could not plan digests");
             }
         }
     };

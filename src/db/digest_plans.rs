@@ -10,10 +10,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::{Conn, DbError, Stamp, code_set, exactly_one, instant, number, opt_parsed, opt_text, parsed, users};
+use crate::db::digest_runs;
 use crate::model::digest::{Cadence, DigestKind, RunState};
 use crate::model::ids::{Brand, MailId, RunId, UserId};
 use crate::model::letter::LetterCategory;
@@ -263,9 +265,10 @@ async fn end_planning(conn: &mut Conn, stamp: Stamp<'_>, run: &Run) -> Result<()
     .bind(ended)
     .bind(run.id.as_str())
     .bind(run.version)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    exactly_one(&done, "run")
+    exactly_one(&done, "run")?;
+    digest_runs::event(conn, stamp, (run.id.as_str(), &run.brand), state, json!({ "mails": run.mails })).await
 }
 
 /// Leaves out who is not to be told; who chose off is not served by any run, and left out by each.
@@ -369,9 +372,11 @@ async fn fill_mails(
         "GROUP BY d.id, n.tin"
     );
     let items = bound!(statement, stamp, run, rules, last).execute(&mut *conn).await?.rows_affected();
+    // a term in the place of the user's id: else PostgreSQL looks each notification up by the mail's user alone, and goes
+    // through all notifications of a user for each of them
     let statement = concat!(
         "UPDATE notification SET state = 'mailed', mail_id = j.mail_id, decided_at = $1 FROM (
-            SELECT n.user_id, n.message_id, d.id AS mail_id FROM notification n
+            SELECT n.user_id || '' AS user_id, n.message_id, d.id AS mail_id FROM notification n
             JOIN digest_mail d ON d.brand = $7 AND d.day = $4 AND d.user_id = n.user_id AND d.kind = n.kind AND d.run_id = $3",
         choice!(),
         "WHERE n.brand = $7 AND n.state = 'waiting' AND n.user_id > $8 AND n.user_id <= $9 AND",
@@ -427,7 +432,7 @@ fn places(copies: usize, first: usize, form: &str) -> String {
 /// When the database fails.
 pub async fn finish_runs(conn: &mut Conn, stamp: Stamp<'_>) -> Result<Vec<RunId>, DbError> {
     let rows = sqlx::query(
-        "SELECT r.id, r.version FROM digest_run r WHERE r.state = 'sending' AND r.ended_at IS NULL
+        "SELECT r.id, r.brand, r.mails, r.version FROM digest_run r WHERE r.state = 'sending' AND r.ended_at IS NULL
          AND NOT EXISTS (SELECT 1 FROM digest_mail d WHERE d.run_id = r.id
                          AND d.state IN ('planned', 'claimed', 'submitting', 'retry', 'in_doubt'))
          ORDER BY r.due_at, r.id LIMIT 100",
@@ -448,6 +453,9 @@ pub async fn finish_runs(conn: &mut Conn, stamp: Stamp<'_>) -> Result<Vec<RunId>
         .await?;
         // who changed it meanwhile is not in our way: it is looked at again
         if done.rows_affected() == 1 {
+            let (brand, mails): (Brand, _) = (parsed(row, "brand")?, number(row, "mails")?);
+            let told = json!({ "mails": mails });
+            digest_runs::event(conn, stamp, (id.as_str(), &brand), RunState::Done, told).await?;
             ended.push(id);
         }
     }

@@ -48,6 +48,8 @@ pub struct DigestsPolicy {
     pub action_daily_when_due: bool,
     /// Users who are planned in one transaction.
     pub users_per_step: u32,
+    /// Seconds for which a node that died while it planned is waited for.
+    pub planning_lease_s: u32,
     /// Practices that a mail names.
     pub tins_shown: u32,
 }
@@ -134,6 +136,9 @@ impl NotificationsPlan {
         if !(1..=10_000).contains(&self.digests.users_per_step) || !(1..=500).contains(&self.digests.tins_shown) {
             return unusable("[digests] users_per_step must be 1 to 10000, tins_shown 1 to 500");
         }
+        if !(1..=3_600).contains(&self.digests.planning_lease_s) {
+            return unusable("[digests] planning_lease_s must be 1 to 3600");
+        }
         let schedules = &self.schedules;
         if !(1..=90).contains(&schedules.preview_days) || !(1..=100).contains(&schedules.preview_runs) {
             return unusable("[schedules] preview_days must be 1 to 90, preview_runs 1 to 100");
@@ -189,6 +194,7 @@ mod tests {
     fn a_plan_that_makes_no_sense_is_refused_by_its_table() {
         for (from, to, told) in [
             ("users_per_step = 500", "users_per_step = 0", "[digests]"),
+            ("planning_lease_s = 120", "planning_lease_s = 0", "planning_lease_s"),
             ("weekdays = [\"monday\"]", "weekdays = [\"monday\", \"friday\"]", "weekly exactly one"),
             ("tries = 6", "tries = 0", "[sending]"),
             ("soft_bounces = 3", "soft_bounces = 0", "[returns]"),

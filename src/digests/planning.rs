@@ -21,9 +21,7 @@ use crate::model::ids::{Brand, MailId, RunId, UserId};
 
 /// Who plans, in events.
 const ACTOR: &str = "digests";
-/// The lease, and how long a node that died is waited for.
-const LEASE: (&str, Duration) = ("digest-planning", Duration::from_secs(120));
-/// Places where tests stop a node are called so.
+/// The lease is called so, and places where tests stop a node.
 const NAME: &str = "digest-planning";
 /// A slice that another transaction stood in the way of is tried again so often at once.
 const TRIES: u32 = 5;
@@ -64,9 +62,9 @@ impl Digests {
         }
         let stamp = Stamp { ctx: &self.ctx, actor: ACTOR };
         let token = self.ctx.new_id();
-        let (name, time) = LEASE;
+        let lease = Duration::from_secs(u64::from(self.plan.digests.planning_lease_s));
         let mut tx = self.db.begin().await?;
-        let ours = leases::take(&mut tx, stamp, name, &token, stamp.after(time)).await?;
+        let ours = leases::take(&mut tx, stamp, NAME, &token, stamp.after(lease)).await?;
         tx.commit().await?;
         if !ours {
             return Ok(false);
@@ -79,7 +77,7 @@ impl Digests {
             }
         };
         let mut tx = self.db.begin().await?;
-        leases::release(&mut tx, name, &token).await?;
+        leases::release(&mut tx, NAME, &token).await?;
         tx.commit().await?;
         planned
     }
@@ -87,9 +85,10 @@ impl Digests {
     async fn plan_slice(&self, stamp: Stamp<'_>) -> Result<bool, DbError> {
         let mut tx = self.db.begin_snapshot().await?;
         let Some(run) = digest_plans::oldest(&mut tx).await? else { return Ok(false) };
-        let rules = self.rules(&mut tx, &run.brand, run.due_at).await?;
+        let rules = self.rules(&mut tx, &run.brand).await?;
         let users = self.plan.digests.users_per_step;
-        let slice = digest_plans::slice(&mut tx, stamp, &run, rules, users, |mail| spread(&run, mail)).await?;
+        let slice =
+            digest_plans::slice(&mut tx, stamp, &run, rules, users, |mail| spread(&run, mail, self.ctx.now())).await?;
         stop_at(NAME, "written").await;
         tx.commit().await?;
         stop_at(NAME, "committed").await;
@@ -100,10 +99,13 @@ impl Digests {
         Ok(true)
     }
 
-    /// By what a run of the brand that is due at `due_at` is planned.
-    async fn rules(&self, _conn: &mut Conn, _brand: &Brand, _due_at: Timestamp) -> Result<Rules, DbError> {
-        let starts_with = self.plan.choices.starts_with;
-        Ok(Rules { starts_with, answers_before: None })
+    /// By what a run of the brand is planned. Where weekly digests are paused, their next run is never.
+    async fn rules(&self, conn: &mut Conn, brand: &Brand) -> Result<Rules, DbError> {
+        let answers_before = match self.plan.digests.action_daily_when_due {
+            true => Some(self.next_at(conn, brand, Cadence::Weekly).await?.unwrap_or(Timestamp::MAX)),
+            false => None,
+        };
+        Ok(Rules { starts_with: self.plan.choices.starts_with, answers_before })
     }
 
     /// Ends the runs whose mails have all come to an end. Answers which.
@@ -148,7 +150,7 @@ impl Digests {
     ) -> Result<DryRun, DbError> {
         let mut conn = self.db.read().await?;
         let now = self.ctx.now();
-        let rules = self.rules(&mut conn, brand, now).await?;
+        let rules = self.rules(&mut conn, brand).await?;
         let supposed = Supposed { brand, serves, day, rules, now };
         let counts = dry::count(&mut conn, &supposed).await?;
         let lines = dry::lines(&mut conn, &supposed, after, i64::from(users)).await?;
@@ -159,13 +161,15 @@ impl Digests {
 }
 
 /// When a mail goes: at a place in the run's stretch of time that its id alone decides, so that planning it again comes to
-/// the same.
-fn spread(run: &Run, mail: &MailId) -> Timestamp {
+/// the same. Where that time is over, the run was held or the nodes were away, and the stretch begins now.
+fn spread(run: &Run, mail: &MailId, now: Timestamp) -> Timestamp {
     let hash = Sha256::digest(mail.as_str().as_bytes());
     let place = hash.iter().take(6).fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
-    let micros = run.spread_minutes.clamp(0, 1_440) * 60_000_000;
+    let stretch = SignedDuration::from_mins(run.spread_minutes.clamp(0, 1_440));
+    let from = if now.duration_since(run.created_at) > stretch { now } else { run.created_at };
+    let micros = stretch.as_secs() * 1_000_000;
     let wait = if micros == 0 { 0 } else { place % micros };
-    run.created_at.saturating_add(SignedDuration::from_micros(wait)).unwrap_or(run.created_at)
+    from.saturating_add(SignedDuration::from_micros(wait)).unwrap_or(from)
 }
 
 #[cfg(test)]
@@ -192,9 +196,9 @@ mod tests {
         for n in 0..4_000_u32 {
             let user = format!("01234567-89ab-7cde-8f01-{n:012x}").parse().unwrap();
             let mail = mail_id(&run.brand, run.day, &user, DigestKind::ClaimInfo).unwrap();
-            let wait = spread(&run, &mail).duration_since(opened).as_secs();
+            let wait = spread(&run, &mail, opened).duration_since(opened).as_secs();
             quarters[usize::try_from(wait / 900).unwrap()] += 1;
-            assert_eq!(spread(&run, &mail), spread(&run, &mail));
+            assert_eq!(spread(&run, &mail, opened), spread(&run, &mail, run.created_at));
         }
         assert!(quarters.iter().all(|n| (900..1_100).contains(n)), "{quarters:?}");
         run.spread_minutes = 0;
@@ -205,5 +209,9 @@ mod tests {
             DigestKind::ClaimInfo,
         );
         assert_eq!(spread(&run, &mail.unwrap()), opened, "all at once");
+        let mail = mail.unwrap();
+        assert_eq!(spread(&run, &mail, opened), opened, "all at once");
+        let later = opened + SignedDuration::from_hours(5);
+        assert_eq!(spread(&run, &mail, later), later, "a run that was held begins when it is let go");
     }
 }

@@ -251,6 +251,30 @@ on_both! {
 }
 
 on_both! {
+    async fn what_needs_an_answer_goes_daily_to_weekly_readers_where_policy_says_so_but_never_against_off(world: &World) {
+        practices(world, &[ONE]).await;
+        let (weekly, off) = (reader(world, "weekly", &[ONE]).await, reader(world, "off", &[ONE]).await);
+        choose(world, &weekly, ONE, "claim", Cadence::Weekly).await;
+        choose(world, &off, ONE, "claim", Cadence::Off).await;
+        let day = |days: u32| Some(world.app.intake.ctx.now() + crate::access::DAY * days);
+        let soon = publish_due(world, ONE, CLAIM_ASKS, true, day(2)).await;
+        let later = publish_due(world, ONE, CLAIM_ASKS, true, day(60)).await;
+        let informs = publish_due(world, ONE, CLAIM, false, day(2)).await;
+        daily(world, TODAY).await;
+        assert_eq!(stands(world, &weekly, &soon).await, "waiting", "off unless policy wants it");
+        assert_eq!(stands(world, &off, &soon).await, "left_out off");
+        let eager = with_policy(world, |plan| plan.digests.action_daily_when_due = true);
+        eager.make_schedules().await.unwrap();
+        open_run(world, &[Cadence::Daily], TOMORROW).await;
+        while eager.plan_step().await.unwrap() {}
+        assert_eq!(stands(world, &weekly, &soon).await, "mailed 2026-11-21 claim_action");
+        for message in [&later, &informs] {
+            assert_eq!(stands(world, &weekly, message).await, "waiting");
+        }
+    }
+}
+
+on_both! {
     async fn five_thousand_practices_of_one_user_are_one_mail(world: &World) {
         let ada = user(world, "ada").await;
         let many = "WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < 5000)";
@@ -325,7 +349,7 @@ on_both! {
             }
             let mut messages = Vec::new();
             for _ in 0..14 {
-                messages.push(publish(world, dice.one(&tins), *dice.one(&[CLAIM, CLAIM_ASKS, PRECERT, APPEAL])).await);
+                messages.push(publish(world, *dice.one(&tins[..]), *dice.one(&[CLAIM, CLAIM_ASKS, PRECERT, APPEAL])).await);
             }
             for user in &users {
                 for tin in tins {

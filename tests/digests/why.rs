@@ -10,7 +10,6 @@ use crate::delivery::http::{As, all, refused, service};
 use crate::delivery::{self, New};
 use crate::http::Server;
 use crate::on_both;
-use crate::support::World;
 use crate::support::digests::*;
 
 async fn why(who: &As<'_>, letter: &LetterId, user: Option<&str>) -> (u16, Value) {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use lettercase::access::{Expected, Manager};
 use lettercase::db::messages::{self, Marking, NewMessage};
+use lettercase::db::{Conn, Stamp};
 use lettercase::model::access::{Entitlement, TinRights};
 use lettercase::model::digest::{Cadence, DigestKind, mail_id};
 use lettercase::model::ids::{Brand, MailId, MessageId, RunId, Tin, UserId};
@@ -121,16 +122,22 @@ pub async fn mark(world: &World, user: &UserId, message: &MessageId, marking: Ma
     tx.commit().await.unwrap();
 }
 
-/// Opens a run of the world's brand that waits to be planned, of a schedule that spreads its mails over half an hour.
+/// Opens a run of the world's brand that waits to be planned.
 pub async fn open_run(world: &World, serves: &[Cadence], day: Date) -> RunId {
-    let id: RunId = world.stamp().ctx.new_id().parse().unwrap();
-    let (brand, now) = (world.settings.brand.as_str(), world.stamp().now());
     let mut tx = world.db().begin().await.unwrap();
+    let id = insert_run(&mut tx, world.stamp(), &world.settings.brand, serves, day).await;
+    tx.commit().await.unwrap();
+    id
+}
+
+/// A run that waits to be planned, of a schedule that spreads its mails over half an hour.
+pub async fn insert_run(conn: &mut Conn, stamp: Stamp<'_>, brand: &Brand, serves: &[Cadence], day: Date) -> RunId {
+    let id: RunId = stamp.ctx.new_id().parse().unwrap();
     sqlx::query(
         "INSERT INTO schedule_revision (schedule_id, revision, state, timing, proposed_by, proposed_at)
          VALUES ('of-tests', 1, 'active', '{\"spread_minutes\":30}', 'test', 0) ON CONFLICT DO NOTHING",
     )
-    .execute(&mut *tx)
+    .execute(&mut *conn)
     .await
     .unwrap();
     let serves: Vec<&str> = serves.iter().map(|cadence| cadence.as_str()).collect();
@@ -140,15 +147,14 @@ pub async fn open_run(world: &World, serves: &[Cadence], day: Date) -> RunId {
          VALUES ($1, 'of-tests', $2, $3, 'extra', $4, $4, 'planning', $5, 1, $6, 0, 0, 0, 0, 0, 'test', $6, 1)",
     )
     .bind(id.as_str())
-    .bind(brand)
+    .bind(brand.as_str())
     .bind(serves[0])
     .bind(day.to_string())
     .bind(serves.join(" "))
-    .bind(now)
-    .execute(&mut *tx)
+    .bind(stamp.now())
+    .execute(&mut *conn)
     .await
     .unwrap();
-    tx.commit().await.unwrap();
     id
 }
 
