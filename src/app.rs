@@ -253,7 +253,7 @@ fn make_digests(
     calendar: Arc<Calendar>,
 ) -> Digests {
     let brands = std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect();
-    Digests { db, ctx, calendar, plan: Arc::new(plan), brands }
+    Digests { db, ctx, calendar, plan: Arc::new(plan), brands, mail: None }
 }
 
 /// What print batches are made of beside their policy.
@@ -382,16 +382,10 @@ impl App {
             objects: objects.clone(),
             gateway: settings.fax_gateway.as_deref().map(Gateway::open).transpose()?,
         };
-        let digests = Digests {
-            db: db.clone(),
-            ctx: ctx.clone(),
-            calendar: intake.calendar.clone(),
-            mail: open_mail(&settings, &notifications.plan, &letters.renderer, &audit_key, &ctx)?,
-            plan: Arc::new(notifications.plan),
-            brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),
-        };
         let calendar = intake.calendar.clone();
-        let digests = make_digests(&settings, notifications.plan, db.clone(), ctx.clone(), calendar);
+        let mail = open_mail(&settings, &notifications.plan, &letters.renderer, &audit_key, &ctx)?;
+        let digests =
+            Digests { mail, ..make_digests(&settings, notifications.plan, db.clone(), ctx.clone(), calendar) };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
         chains.extend(delivery::chains(&correspondence));

@@ -128,10 +128,9 @@ impl Action {
             | Self::ReadUnread
             | Self::WhyNotified
             | Self::ReadMails
-            | Self::DecideMails => Scope::Operate,
+            | Self::DecideMails
             | Self::ReadSchedules
-            | Self::EditSchedules
-            | Self::ReadUnread => Scope::Operate,
+            | Self::EditSchedules => Scope::Operate,
             Self::ReadAudit | Self::ReadDisclosures => Scope::Audit,
             Self::WriteReference => Scope::Reference,
             Self::ManageKeys

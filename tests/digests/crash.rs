@@ -47,7 +47,10 @@ async fn site(on: On) -> Site {
     let (stamp, settings) = (Stamp { ctx: &ctx, actor: "test" }, site.settings());
     let access = open_access(&settings, db.clone(), Context::system()).unwrap();
     let mut tx = db.begin().await.unwrap();
-    sqlx::query("INSERT INTO tin (tin, uid, name) VALUES ('900000001', 'uid-1', 'A practice')").execute(&mut *tx).await.unwrap();
+    sqlx::query("INSERT INTO tin (tin, uid, name) VALUES ('900000001', 'uid-1', 'A practice')")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     for n in 0..USERS {
         let login = Login { issuer: "portal".parse().unwrap(), subject: format!("user-{n}").parse().unwrap() };

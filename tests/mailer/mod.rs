@@ -1,6 +1,6 @@
 //! Mail: relays and their faults, what messages hold, what comes back.
 
-mod relay;
+pub(crate) mod relay;
 mod relays;
 mod returned;
 // mod texts;
