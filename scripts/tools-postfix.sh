@@ -27,12 +27,16 @@ multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname 
 libraries="$root/usr/lib/postfix:$root/usr/lib/$multiarch:$root/lib/$multiarch"
 mkdir -p "$bin"
 for tool in smtp-sink smtp-source; do
+    # smtp-sink wants to be told whom to become, where root runs it
+    become=
+    [ "$tool" != smtp-sink ] || become='[ "$(id -u)" != 0 ] || set -- -u nobody "$@"'
     # exec, so that the process is the tool itself and signals reach it
     cat >"$bin/$tool.new" <<WRAPPER
 #!/bin/sh
 # Made by scripts/tools-postfix.sh.
 LD_LIBRARY_PATH='$libraries'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
+$become
 exec '$root/usr/sbin/$tool' "\$@"
 WRAPPER
     chmod 755 "$bin/$tool.new"

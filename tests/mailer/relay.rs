@@ -2,6 +2,7 @@
 //! exactly what it is told, also under TLS.
 
 use std::net::TcpListener as StdListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,6 +46,8 @@ impl Sink {
     /// At this port.
     pub(crate) async fn at(port: u16, options: &[&str]) -> Self {
         let dumps = tempfile::tempdir().unwrap();
+        // where root runs it, it is nobody
+        std::fs::set_permissions(dumps.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let child = Command::new(program("smtp-sink"))
             .args(options)
             .args(["-d", &format!("{}/mail.", dumps.path().display()), &format!("127.0.0.1:{port}"), "100"])
