@@ -259,8 +259,9 @@ on_both! {
         // the other was sent meanwhile: who comes back too late with it is not let go
         let mut tx = db.begin().await.unwrap();
         let other = &taken[1];
-        let late = digest_mails::submitting(&mut tx, stamp.now(), "silent", &[(&other.id, other.version)], ("r", "t"));
-        assert!(late.await.unwrap().is_empty());
+        let late = [(&other.id, other.version)];
+        let late = digest_mails::submitting(&mut tx, stamp.now(), "silent", &late, ("r", "t")).await.unwrap();
+        assert!(late.is_empty());
         let word = digest_mails::Ended {
             id: one.id.clone(),
             known: digest_mails::Known::Submitted(submitted_at),

@@ -3,4 +3,4 @@
 pub(crate) mod relay;
 mod relays;
 mod returned;
-// mod texts;
+mod texts;
