@@ -35,9 +35,19 @@ async fn rights(world: &World, user: &UserId) -> std::collections::BTreeMap<lett
 /// What is chosen: `000000011 claim daily`, with `*` where it was chosen.
 async fn chosen(world: &World, user: &UserId) -> Vec<String> {
     let page = world.app.digests.choices_of(user, None, 500).await.unwrap();
-    let mut all: Vec<String> = page.items.iter().map(|one| {
-        format!("{} {} {}{}", one.tin.as_str(), one.category, one.cadence, if one.choice.is_some() { "*" } else { "" })
-    }).collect();
+    let mut all: Vec<String> = page
+        .items
+        .iter()
+        .map(|one| {
+            format!(
+                "{} {} {}{}",
+                one.tin.as_str(),
+                one.category,
+                one.cadence,
+                if one.choice.is_some() { "*" } else { "" }
+            )
+        })
+        .collect();
     all.sort();
     all
 }

@@ -47,7 +47,10 @@ async fn site(on: On) -> Site {
     let (stamp, settings) = (Stamp { ctx: &ctx, actor: "test" }, site.settings());
     let access = open_access(&settings, db.clone(), Context::system()).unwrap();
     let mut tx = db.begin().await.unwrap();
-    sqlx::query("INSERT INTO tin (tin, uid, name) VALUES ('900000001', 'uid-1', 'A practice')").execute(&mut *tx).await.unwrap();
+    sqlx::query("INSERT INTO tin (tin, uid, name) VALUES ('900000001', 'uid-1', 'A practice')")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     for n in 0..USERS {
         let login = Login { issuer: "portal".parse().unwrap(), subject: format!("user-{n}").parse().unwrap() };
@@ -98,9 +101,9 @@ async fn killed_at(on: On, place: &str) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    site.until_done().await;
     let (status, log) = server.terminate().await;
     assert!(status.success(), "{place}: {status}, {log}");
-    site.until_done().await;
     site.assert_conserved().await;
     for (statement, n) in [
         ("SELECT COUNT(*) AS n FROM digest_mail", USERS),

@@ -210,7 +210,10 @@ on_both! {
 }
 
 /// The world's digests with another policy.
-fn with_policy(world: &World, change: impl FnOnce(&mut lettercase::digests::plan::NotificationsPlan)) -> lettercase::digests::Digests {
+fn with_policy(
+    world: &World,
+    change: impl FnOnce(&mut lettercase::digests::plan::NotificationsPlan),
+) -> lettercase::digests::Digests {
     let mut digests = world.app.digests.clone();
     let mut plan = (*digests.plan).clone();
     change(&mut plan);

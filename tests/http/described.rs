@@ -15,7 +15,8 @@ const LEFT_OUT: &[&str] = &[
 /// Routes left out: a stream has no end; a key would revoke itself; pieces of uploads, bulk files and a printer's word are of media types
 /// that can't be made from a description; paper is turned on by users alone, a Messaging Center and its notifications are its user's, and the
 /// key is a service's. Each has tests of its own.
-const NOT_SENT: &str = "/events$|/revoke$|/uploads|/load$|/acknowledge$|/paper/set$|/v1/messages/(?!unread)|/v1/me/notification";
+const NOT_SENT: &str =
+    "/events$|/revoke$|/uploads|/load$|/acknowledge$|/paper/set$|/v1/messages/(?!unread)|/v1/me/notification";
 
 #[test]
 fn every_answer_is_one_that_the_description_has() {
