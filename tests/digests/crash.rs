@@ -101,9 +101,9 @@ async fn killed_at(on: On, place: &str) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    site.until_done().await;
     let (status, log) = server.terminate().await;
     assert!(status.success(), "{place}: {status}, {log}");
-    site.until_done().await;
     site.assert_conserved().await;
     for (statement, n) in [
         ("SELECT COUNT(*) AS n FROM digest_mail", USERS),
