@@ -10,6 +10,7 @@ use super::client::{ApiClient, ClientError};
 use super::demo_batches::{self, ReportedBatch};
 use super::demo_faxes::{self, ReportedFax};
 use super::demo_letters::{self, ReportedLetter};
+use super::demo_mails::{self, ReportedMail, ReportedSchedule};
 use super::node::{Node, start_log};
 use super::submit::upload_bar;
 use super::{CliError, Environment, admin, made, output};
@@ -103,6 +104,8 @@ struct Report {
     letters: Vec<ReportedLetter>,
     batches: Vec<ReportedBatch>,
     faxes: Vec<ReportedFax>,
+    mails: Vec<ReportedMail>,
+    schedules: Vec<ReportedSchedule>,
     ledger: ReportedLedger,
     scanner: ReportedScanner,
     /// What did not become what the scenario says.
@@ -154,6 +157,8 @@ pub(super) async fn run(args: DemoArgs, environment: &Environment) -> Result<(),
     settings.scanner.allow_test_signatures = true;
     settings.brand = BRAND.parse()?;
     settings.fax_gateway = Some(demo_faxes::folder(&args.data));
+    let (_receiver, mail) = demo_mails::receive(&args.data).await?;
+    settings.mail = Some(mail);
     let node = Node::start(settings, Some(([127, 0, 0, 1], 0).into())).await?;
     let done = perform(&node, &samples, &args).await;
     if args.serve && done.is_ok() {
@@ -187,7 +192,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         let loaded = admin::load_path(&intake.db, *kind, &file).await?;
         eprintln!("{kind}: {} loaded, {} rejected", loaded.loaded, loaded.rejected);
     }
-    for kind in [PeopleKind::Users, PeopleKind::Entitlements] {
+    for kind in [PeopleKind::Users, PeopleKind::Entitlements, PeopleKind::Choices] {
         let path = samples.join("people").join(format!("{kind}.ndjson"));
         let loaded = super::users::load_path(&node.app.access, kind, &path).await?;
         eprintln!("{kind}: {} loaded, {} rejected", loaded.loaded, loaded.rejected);
@@ -218,6 +223,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
     let batches = demo_batches::close(&demo.client, data).await?;
     let faxes = demo_faxes::answer(node, &args.data).await?;
     demo_letters::look_again(node, &mut letters).await?;
+    let (mails, schedules) = demo_mails::play(node, &args.data, &mut demo.surprises).await?;
     let counted = {
         let mut conn = intake.db.read().await?;
         ledger::count(&mut conn).await?
@@ -232,6 +238,8 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         letters,
         batches,
         faxes,
+        mails,
+        schedules,
         ledger: ReportedLedger { counted: ledger::Ledger { difference, ..counted }, objects },
         scanner: ReportedScanner {
             engine: version.engine.clone(),
@@ -261,6 +269,8 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         report.batches.iter().map(ReportedBatch::row),
     );
     output::table(["fax", "state", "pages", "picture"], report.faxes.iter().map(ReportedFax::row));
+    output::table(["schedule", "next"], report.schedules.iter().map(ReportedSchedule::row));
+    output::table(["mail to", "digest", "subject", "practices", "file"], report.mails.iter().map(ReportedMail::row));
     output::tell_scanner(&version);
     output::ledger_of_letters(&report.ledger.counted);
     println!("ledger: {} receipts, difference {}", report.ledger.counted.receipts, report.ledger.counted.difference);

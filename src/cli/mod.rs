@@ -8,6 +8,7 @@ mod demo;
 mod demo_batches;
 mod demo_faxes;
 mod demo_letters;
+mod demo_mails;
 mod inspect;
 mod keys;
 mod letters;
