@@ -1,5 +1,7 @@
-//! kill -9 while a run is planned: each user has one mail, and each notification is in one. On both databases.
+//! kill -9 while a run is planned: each user has one mail, and each notification is in one. And while its mails are sent:
+//! none goes twice, and what may have gone is said to be in doubt. On both databases.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use lettercase::model::message::MessageType;
 use lettercase::model::people::{Login, Person};
 use lettercase::model::phi::Phi;
 use lettercase::outside::context::Context;
+use lettercase::outside::mailer::receiver::Receiver;
 use sqlx::Row;
 
 use crate::crash::site::Site;
@@ -132,4 +135,80 @@ fn cor_33_killed_in_planning_sqlite() {
 #[test]
 fn cor_33_killed_in_planning_postgres() {
     killed(On::Postgres);
+}
+
+/// Mails of a run that is planned, over a relay in this process, which outlives the node.
+async fn killed_sending_at(on: On, place: &str) {
+    let mut site = site(on).await;
+    let arrived = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(arrived.path()).await.unwrap();
+    let mail = format!(
+        "{{ relays = [{{ host = \"127.0.0.1\", port = {}, security = \"plain\", connections = 3 }}], \
+           from = \"notices@mail.example\", public_url = \"https://letters.example\" }}",
+        receiver.address().port()
+    );
+    site.environment.insert("LETTERCASE_MAIL".into(), mail);
+    // a lease that a test can wait for
+    let config = site.dir.path().join("config/notifications.toml");
+    let plan = std::fs::read_to_string(&config).unwrap();
+    let plan = plan.replace("lease_s = 300", "lease_s = 30").replace("accept_s = 120", "accept_s = 10");
+    std::fs::write(&config, plan.replace("reply_s = 30", "reply_s = 5")).unwrap();
+    {
+        let db = site.db().await;
+        let mut tx = db.begin().await.unwrap();
+        let at_once = "UPDATE schedule_revision SET timing = '{\"spread_minutes\":0}' WHERE schedule_id = 'of-tests'";
+        sqlx::query(at_once).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await;
+    }
+    let mut server = site.serve(Some(&format!("digest-mail-{place}"))).await;
+    server.until_logged("stopped by a fail point").await;
+    server.kill().await;
+    let before = std::fs::read_dir(arrived.path()).unwrap().count();
+
+    let server = site.serve(None).await;
+    for _ in 0..900 {
+        let ended = "SELECT COUNT(*) AS n FROM digest_mail WHERE state IN ('accepted', 'in_doubt')";
+        if count(&site, ended).await == USERS {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    site.until_done().await;
+    let (status, log) = server.terminate().await;
+    assert!(status.success(), "{place}: {status}, {log}");
+    site.assert_conserved().await;
+    let accepted = count(&site, "SELECT COUNT(*) AS n FROM digest_mail WHERE state = 'accepted'").await;
+    let in_doubt = count(&site, "SELECT COUNT(*) AS n FROM digest_mail WHERE state = 'in_doubt'").await;
+    assert_eq!(accepted + in_doubt, USERS, "{place}: each came to its end");
+    let mut ids = BTreeSet::new();
+    for file in std::fs::read_dir(arrived.path()).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let id = text.lines().find(|line| line.starts_with("Message-ID: ")).unwrap().to_owned();
+        assert!(ids.insert(id), "{place}: a mail arrived twice");
+    }
+    let arrived = i64::try_from(ids.len()).unwrap();
+    assert!((accepted..=USERS).contains(&arrived), "{place}: {accepted} accepted, {arrived} arrived");
+    // what is in doubt is what the node had let go when it was killed, and no more
+    match place {
+        "claimed" | "begun" | "written" => assert_eq!((in_doubt, before), (0, 0), "{place}"),
+        _ => assert!((1..=3).contains(&in_doubt), "{place}: {in_doubt}"),
+    }
+}
+
+fn killed_sending(on: On) {
+    block_on(async {
+        let places = ["claimed", "begun", "written", "committed", "submitting", "answered"];
+        futures::future::join_all(places.iter().map(|place| killed_sending_at(on, place))).await;
+    });
+}
+
+#[test]
+fn cor_33_killed_in_sending_sqlite() {
+    killed_sending(On::Sqlite);
+}
+
+#[test]
+fn cor_33_killed_in_sending_postgres() {
+    killed_sending(On::Postgres);
 }
