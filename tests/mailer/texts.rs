@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair as RsaPair, KeySize};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
@@ -269,8 +269,8 @@ proptest! {
             prop_assert!(!made.message_id.contains(tin.as_str()) && !link.contains(tin.as_str()));
         }
         prop_assert!(!raw.contains(&user) && !tokens.contains(&user.replace('-', "")) && !mail.html.contains(&user));
-        let printed = format!("{made:?} {content:?}");
-        prop_assert!(!printed.contains("dana"));
+        let shown = format!("{made:?} {content:?}");
+        prop_assert!(!shown.contains("dana"));
     }
 }
 
@@ -287,8 +287,8 @@ fn keys() -> Vec<(&'static str, String, String)> {
     let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&rsa).unwrap().as_ref().to_vec();
     // PKCS #8 is PKCS #1 behind a head of fixed length
     let pkcs1 = pkcs8[26..].to_vec();
-    let public = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(rsa.public_key()).unwrap();
-    let public = STANDARD.encode(&*public);
+    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(rsa.public_key()).unwrap();
+    let public = STANDARD.encode(public.as_ref());
     let rsa_record = format!("v=DKIM1; k=rsa; p={public}");
     let ed = Ed25519KeyPair::generate().unwrap();
     let ed_record = format!("v=DKIM1; k=ed25519; p={}", STANDARD.encode(ed.public_key()));
