@@ -20,8 +20,10 @@ use lettercase::outside::mailer::Relays;
 use super::texts::{content, options};
 use crate::on_both;
 use crate::support::World;
+use crate::support::digests::{BOTH, CLAIM, daily, grant, practices, publish, sql};
 
 const ADDRESS: &str = "Dana@Practice.Example";
+const PRACTICE: &str = "900000001";
 const USER: &str = "0191c8a0-0000-7000-8000-0000000000aa";
 
 /// The journey with a composer of the world's own key.
@@ -51,21 +53,20 @@ async fn sent(world: &World, digests: &Digests, day: i8) -> (MailId, String) {
     let at = date.at(12, 0, 0, 0).in_tz("UTC").unwrap().timestamp();
     let brand = &world.settings.brand;
     let id = mail_id(brand, date, &USER.parse().unwrap(), DigestKind::ClaimInfo).unwrap();
-    let mut tx = world.db().begin().await.unwrap();
-    sqlx::query(
-        "INSERT INTO digest_mail (id, run_id, brand, user_id, kind, day, state, items, letters, tries, submitted_at,
-                                  ended_at, created_at, version)
-         VALUES ($1, 'run', $2, $3, 'claim_info', $4, 'accepted', 1, 1, 1, $5, $5, $5, 1)",
+    practices(world, &[PRACTICE]).await;
+    grant(world, &USER.parse().unwrap(), PRACTICE, &BOTH).await;
+    publish(world, PRACTICE, CLAIM).await;
+    daily(world, date).await;
+    let at = at.as_microsecond();
+    sql(
+        world,
+        &format!(
+            "UPDATE digest_mail SET state = 'accepted', submitted_at = {at}, ended_at = {at}, next_at = NULL,
+                 sent_items = items, sent_letters = letters WHERE id = '{id}'"
+        ),
     )
-    .bind(id.as_str())
-    .bind(brand.as_str())
-    .bind(USER)
-    .bind(date.to_string())
-    .bind(at.as_microsecond())
-    .execute(&mut *tx)
-    .await
-    .unwrap();
-    tx.commit().await.unwrap();
+    .await;
+    sql(world, &format!("UPDATE digest_item SET sent_letters = letters WHERE mail_id = '{id}'")).await;
     let content = MailContent { id: id.clone(), to: Phi(ADDRESS.into()), ..content("meridian", DigestKind::ClaimInfo) };
     let made = digests.mail.as_ref().unwrap().composer.compose(&content).unwrap();
     (id, made.message_id)
