@@ -352,7 +352,7 @@ fn no_more_connections_are_open_than_are_allowed() {
         assert!(relay.connections.load(Ordering::SeqCst) <= 3);
         let standing = &relays.standing()[0];
         assert_eq!(standing.in_use, 0);
-        assert_eq!((relays.places(), standing.relay.as_str()), (3, format!("127.0.0.1:{}", relay.port).as_str()));
+        assert_eq!((relays.connections(), standing.relay.as_str()), (3, format!("127.0.0.1:{}", relay.port).as_str()));
         // all taken, and they stay so
         let held = [relays.connect().await.unwrap(), relays.connect().await.unwrap(), relays.connect().await.unwrap()];
         let options = RelayOptions { connections: 1, ..plain(relay.port) };

@@ -254,11 +254,6 @@ impl Relays {
         self.0.relays.iter().map(|relay| relay.standing()).collect()
     }
 
-    /// How many messages can be under way at a time.
-    pub fn places(&self) -> usize {
-        self.0.relays.iter().map(|relay| relay.limit).sum()
-    }
-
     /// Takes leave on connections that nobody uses.
     pub async fn close(&self) {
         for relay in &self.0.relays {
