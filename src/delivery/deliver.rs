@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::{Correspondence, DELIVER, Routed};
+use super::{Correspondence, Routed};
 use crate::db::letters::Letter;
 use crate::db::messages::{self, NewMessage};
 use crate::db::{Conn, DbError, Stamp, case_files, deliveries};
 use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError};
 use crate::model::ids::MemberId;
 use crate::model::letter::DeliveryState;
+use crate::model::letter::stage::DELIVER;
 use crate::model::message::MessageType;
 
 /// The stage.
