@@ -160,7 +160,7 @@ impl Access {
 
     async fn new_secret(&self, conn: &mut Conn, stamp: Stamp<'_>, key: &Key) -> Result<KeySecret, DbError> {
         let secret = KeySecret::from_random(key.grants.mode, &self.ctx.secret_bytes());
-        let hash = secret.hash().ok_or(DbError::Unreadable { column: "hash" })?;
+        let hash = secret.hash();
         keys::put_secret(conn, stamp, &key.id, &hash).await?;
         Ok(secret)
     }

@@ -94,9 +94,9 @@ impl Access {
     pub fn with_local_key(self) -> (Self, String) {
         let secret = KeySecret::from_random(Mode::Live, &self.ctx.secret_bytes());
         let key = self.ctx.new_id().parse::<KeyId>().ok();
-        let local = secret.hash().zip(key).map(|(hash, key)| {
+        let local = key.map(|key| {
             let scopes = Scope::ALL.iter().copied().collect();
-            Arc::new((hash, Principal::Service { key, scopes, tins: TinSet::All, mode: Mode::Live }))
+            Arc::new((secret.hash(), Principal::Service { key, scopes, tins: TinSet::All, mode: Mode::Live }))
         });
         (Self { local, ..self }, secret.reveal().to_owned())
     }
@@ -133,7 +133,7 @@ impl Access {
     }
 
     async fn by_key(&self, bearer: &str) -> Result<Principal, AuthError> {
-        let hash = KeySecret::parse(bearer).and_then(|secret| secret.hash()).ok_or(AuthError::Unknown)?;
+        let hash = KeySecret::parse(bearer).map(|secret| secret.hash()).ok_or(AuthError::Unknown)?;
         if let Some(local) = self.local.as_ref().filter(|local| local.0 == hash) {
             return Ok(local.1.clone());
         }

@@ -55,8 +55,8 @@ impl KeySecret {
     }
 
     /// What is kept of it.
-    pub fn hash(&self) -> Option<Sha256> {
-        hex::encode(Hasher::digest(self.0.as_bytes())).parse().ok()
+    pub fn hash(&self) -> Sha256 {
+        Sha256::of(self.0.as_bytes())
     }
 }
 

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::Value;
 
-use super::{Correspondence, DELIVER, Routed};
+use super::{Correspondence, Routed};
 use crate::db::letters::Letter;
 use crate::db::messages::{self, NewMessage};
 use crate::db::{Conn, DbError, Stamp, case_files, deliveries};
 use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError};
 use crate::model::ids::MemberId;
 use crate::model::letter::DeliveryState;
+use crate::model::letter::stage::DELIVER;
 use crate::model::message::MessageType;
 
 /// The stage.

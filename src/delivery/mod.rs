@@ -1,7 +1,7 @@
 //! Journey 2 from the finished letter on: which ways it goes (COR-03, COR-10..16), what persons stop, hold back and let go
 //! again, and the Messaging Center (COR-20..26).
 //!
-//! A letter comes in as `rendered`, put to work for [`ROUTE`] by whoever made its PDF; the journeys meet as rows and
+//! A letter comes in as `rendered`, put to work for [`ROUTE`](crate::model::letter::stage::ROUTE) by whoever made its PDF; the journeys meet as rows and
 //! work, never as calls.
 
 pub mod deliver;
@@ -35,13 +35,6 @@ pub use deliver::Deliver;
 pub use notices::Notices;
 pub use plan::DeliveryPolicy;
 pub use route::{Rendered, Route, Routed};
-
-/// The stage that composes what was asked for.
-pub const COMPOSE: &str = "compose";
-/// The stage that takes what is rendered.
-pub const ROUTE: &str = "route";
-/// The stage that takes what goes to the Messaging Center.
-pub const DELIVER: &str = "deliver";
 
 /// What the journey works with. Cheap to clone.
 #[derive(Clone)]

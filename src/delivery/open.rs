@@ -1,14 +1,13 @@
 //! The PDF of a letter in a user's hand, and the evidence of it (COR-02, COR-26).
 
 use serde_json::json;
-use sha2::{Digest, Sha256 as Hasher};
 
 use super::Correspondence;
 use crate::db::letters::{self, Letter};
 use crate::db::messages::{self, Marking, Message};
 use crate::db::{DbError, Stamp};
 use crate::model::event::EventType;
-use crate::model::ids::UserId;
+use crate::model::ids::{LetterId, Sha256, UserId};
 use crate::outside::objects::{ObjectError, ObjectKey, Objects};
 
 /// Why a PDF is not to be had.
@@ -18,11 +17,11 @@ pub enum PdfError {
     #[error("the letter is not rendered")]
     None,
     /// What lies in its place is not it, or nothing.
-    #[error("the letter's PDF is not where it was stored, or not what was stored")]
-    Lost,
+    #[error("the PDF of letter {0} is not where it was stored, or not what was stored")]
+    Lost(LetterId),
     /// The store can't be read.
-    #[error(transparent)]
-    Store(#[from] ObjectError),
+    #[error("the PDF of letter {0} can't be read: {1}")]
+    Store(LetterId, #[source] ObjectError),
 }
 
 /// A letter's PDF, compared with its hash: what is read is what was issued.
@@ -32,10 +31,10 @@ pub enum PdfError {
 pub async fn pdf(objects: &dyn Objects, letter: &Letter) -> Result<Vec<u8>, PdfError> {
     let made = letter.made.as_ref().ok_or(PdfError::None)?;
     let limit = usize::try_from(made.size_bytes).unwrap_or(usize::MAX);
-    let bytes = objects.get_bytes(&ObjectKey::letter(&letter.brand, &made.sha256), limit).await?;
-    let bytes = bytes.ok_or(PdfError::Lost)?;
-    let hash: String = Hasher::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if hash == made.sha256.as_str() { Ok(bytes) } else { Err(PdfError::Lost) }
+    let bytes = objects.get_bytes(&ObjectKey::letter(&letter.brand, &made.sha256), limit).await;
+    let bytes = bytes.map_err(|error| PdfError::Store(letter.id.clone(), error))?;
+    let sound = bytes.filter(|bytes| Sha256::of(bytes) == made.sha256);
+    sound.ok_or_else(|| PdfError::Lost(letter.id.clone()))
 }
 
 impl Correspondence {

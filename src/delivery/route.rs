@@ -6,13 +6,14 @@
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{Correspondence, ROUTE, facts_of};
+use super::{Correspondence, facts_of};
 use crate::db::deliveries::{self, Delivery};
 use crate::db::letters::{self, Addressee, Change, Letter};
 use crate::db::{Conn, DbError, Stamp, case_files, documents, events, reference, routing, work};
 use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError, Subject};
 use crate::model::document::Channel;
 use crate::model::event::{EventType, NewEvent};
+use crate::model::letter::stage::ROUTE;
 use crate::model::letter::{Circumstance, DeliveryChannel, DeliveryState, LetterCategory, LetterState, StopReason};
 use crate::model::route::{LetterFacts, RouteReason, Routing, decide};
 

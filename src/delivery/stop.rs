@@ -1,12 +1,13 @@
 //! What a person does to a letter on its way: stop it, or let it go again (COR-16). Each is fenced by what they saw.
 
+use super::LetterError;
 use super::route::{stop as stop_letter, stop_waiting};
-use super::{COMPOSE, DELIVER, LetterError, ROUTE};
 use crate::db::deliveries::{self, Delivery};
 use crate::db::envelopes::{self, Envelope};
 use crate::db::letters::{self, Change, Letter};
 use crate::db::{Conn, Db, DbError, Stamp, routing, work};
 use crate::model::ids::LetterId;
+use crate::model::letter::stage::{COMPOSE, DELIVER, ROUTE};
 use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState, StopReason};
 
 /// A letter with its ways.

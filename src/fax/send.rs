@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256 as Hasher};
 
 use super::folder::{Answered, Control, Gateway, Job, Outcome};
 use super::picture::{PictureError, picture};
@@ -20,6 +19,7 @@ use crate::db::{Conn, DbError, Stamp, leases, reference, routing};
 use crate::delivery::open::{PdfError, pdf};
 use crate::engine::stage::stop_at;
 use crate::model::fax::{FaxEnd, FaxState};
+use crate::model::ids::Sha256;
 use crate::model::letter::{DeliveryChannel, DeliveryState, StopReason};
 use crate::model::mode::Mode;
 use crate::model::route::RouteReason;
@@ -221,7 +221,7 @@ impl Fax {
             number: fax,
             pages: made.pages,
             bytes: made.tiff.len() as u64,
-            sha256: hex::encode(Hasher::digest(&made.tiff)),
+            sha256: Sha256::of(&made.tiff).into(),
         };
         gateway.prepare(&job, &control, &made.tiff)?;
         stop_at(NAME, "prepared").await;
@@ -246,11 +246,11 @@ impl Fax {
     async fn picture_of(&self, letter: &Letter) -> Result<Option<super::picture::Picture>, PictureError> {
         let pdf = match pdf(self.objects.as_ref(), letter).await {
             Ok(pdf) => pdf,
-            Err(PdfError::Store(error)) => {
+            Err(PdfError::Store(_, error)) => {
                 tracing::warn!(letter = %letter.id, error = %error, "a letter can't be read to be sent by fax");
                 return Ok(None);
             }
-            Err(PdfError::None | PdfError::Lost) => return Err(PictureError::Unreadable),
+            Err(PdfError::None | PdfError::Lost(_)) => return Err(PictureError::Unreadable),
         };
         let policy = self.plan.page.clone();
         let made = tokio::task::spawn_blocking(move || picture(pdf, &policy)).await;

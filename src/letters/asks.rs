@@ -8,9 +8,9 @@ use crate::db::letters::{self, Addressee, AddresseeKind, NewLetter};
 use crate::db::status_details::{self, StatusDetail};
 use crate::db::{Conn, DbError, Stamp};
 use crate::engine::readers::Reader;
-use crate::letters::stages::COMPOSE;
 use crate::model::case::CaseStatus;
 use crate::model::event::{Event, EventType};
+use crate::model::letter::stage::COMPOSE;
 use crate::model::letter::{Circumstances, LetterType};
 use crate::model::phi::Phi;
 

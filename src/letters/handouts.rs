@@ -10,10 +10,9 @@ use crate::db::submissions::Submission;
 use crate::db::{DbError, Stamp, documents, events, reference};
 use crate::letters::compose::{self, Order};
 use crate::letters::details::claim::RequestChannel;
-use crate::letters::stages::Letters;
+use crate::letters::stages::{Letters, RenderFault};
 use crate::model::document::Channel;
 use crate::model::event::{EventType, NewEvent};
-use crate::model::ids::Brand;
 use crate::model::letter::LetterType;
 use crate::model::phi::Phi;
 
@@ -23,9 +22,9 @@ pub enum HandoutError {
     /// Our rows lack something that stands on it.
     #[error("{0}")]
     Incomplete(String),
-    /// The sheet's brand or template is wrong.
+    /// It can't be rendered.
     #[error("the sheet can't be rendered: {0}")]
-    Render(String),
+    Render(#[from] RenderFault),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -91,13 +90,7 @@ impl Letters {
             compose::compose(&mut conn, order, clock, &self.renderer, &self.plan).await?
         };
         let data = data.map_err(HandoutError::Incomplete)?;
-        let (renderer, brand): (_, Brand) = (self.renderer.clone(), order.brand.clone());
-        let rendered = tokio::task::spawn_blocking(move || {
-            let looks = renderer.brand(brand.as_str()).ok_or_else(|| "the brand has no looks".to_owned())?;
-            renderer.render(&data, looks).map_err(|error| error.to_string())
-        });
-        let rendered = rendered.await.map_err(|_| HandoutError::Render("the renderer stopped".into()))?;
-        let pdf = rendered.map_err(HandoutError::Render)?.pdf;
+        let pdf = self.render(data, order.brand.clone()).await?.pdf;
         let stamp = Stamp { ctx: &self.ctx, actor };
         let mut tx = self.db.begin().await?;
         let tin_uid = reference::tin_uid(&mut tx, &case.tin).await?;

@@ -9,12 +9,13 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::stages::{COMPOSE, DELIVER, Letters, RENDER, ROUTE};
+use super::stages::Letters;
 use crate::db::letter_upkeep::{self, Filed};
 use crate::db::letters::{self, Letter};
 use crate::db::{self, Conn, DbError, Stamp, deliveries, leases, work};
 use crate::model::event::EventType;
 use crate::model::ids::{Brand, LetterId, Sha256};
+use crate::model::letter::stage::{COMPOSE, DELIVER, RENDER, ROUTE};
 use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState};
 use crate::model::mode::Mode;
 use crate::outside::objects::{ObjectKey, Place};

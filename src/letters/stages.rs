@@ -4,29 +4,23 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256 as Hasher};
+use thiserror::Error;
 
 use crate::db::letters::{self, Change, Letter, Made};
 use crate::db::{Conn, Db, DbError, Stamp, work};
 use crate::engine::stage::{Attempt, Chain, Handover, Outcome, Stage, StageError, Subject};
 use crate::letters::compose;
 use crate::letters::reconcile::Orphans;
+use crate::letters::render::Rendered;
 use crate::letters::{LetterData, LettersPolicy, Renderer};
 use crate::model::calendar::Calendar;
-use crate::model::ids::Sha256;
+use crate::model::ids::{Brand, Sha256};
 use crate::model::judgement::{Reason, ReasonCode};
 use crate::model::letter::LetterState;
+use crate::model::letter::stage::{COMPOSE, RENDER, ROUTE};
 use crate::model::phi::Phi;
 use crate::outside::context::Context;
 use crate::outside::objects::{ObjectKey, Objects};
-
-/// The stage that a letter begins with.
-pub const COMPOSE: &str = "compose";
-/// The stage that makes its PDF.
-pub const RENDER: &str = "render";
-/// The stages that follow in the journey of deliveries.
-pub(super) const ROUTE: &str = "route";
-pub(super) const DELIVER: &str = "deliver";
 
 /// What this journey works with. Cheap to clone.
 #[derive(Clone)]
@@ -138,6 +132,33 @@ impl Stage for Compose {
     }
 }
 
+/// Why a letter was not rendered.
+#[derive(Debug, Error)]
+pub enum RenderFault {
+    /// The renderer stopped half way.
+    #[error("the renderer stopped")]
+    Stopped,
+    /// The brand or the template is wrong.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Letters {
+    /// Renders a letter in the looks of a brand, on a thread of its own: it takes processor time.
+    ///
+    /// # Errors
+    /// See [`RenderFault`].
+    pub async fn render(&self, data: LetterData, brand: Brand) -> Result<Rendered, RenderFault> {
+        let renderer = self.renderer.clone();
+        let rendered = tokio::task::spawn_blocking(move || {
+            let looks = renderer.brand(brand.as_str());
+            let looks = looks.ok_or_else(|| RenderFault::Refused("the brand has no looks".to_owned()))?;
+            renderer.render(&data, looks).map_err(|error| RenderFault::Refused(error.to_string()))
+        });
+        rendered.await.unwrap_or(Err(RenderFault::Stopped))
+    }
+}
+
 /// Renders the letter and stores its PDF under its hash, never to change (COR-02).
 pub struct Render(Letters);
 
@@ -149,20 +170,17 @@ impl Stage for Render {
     type Out = Composed;
 
     async fn run(&self, input: &Composed, _: Attempt) -> Result<Outcome<Made>, StageError> {
-        let (renderer, data, brand) = (self.0.renderer.clone(), input.data.clone(), input.letter.brand.clone());
-        let rendered = tokio::task::spawn_blocking(move || {
-            let looks = renderer.brand(brand.as_str()).ok_or_else(|| "the brand has no looks".to_owned())?;
-            renderer.render(&data, looks).map_err(|error| error.to_string())
-        });
-        let rendered = rendered.await.map_err(|_| StageError::Retry { why: "the renderer stopped".into() })?;
-        let rendered = rendered.map_err(|why| StageError::Fail { why })?;
+        let rendered =
+            self.0.render(input.data.clone(), input.letter.brand.clone()).await.map_err(|error| match error {
+                RenderFault::Stopped => StageError::Retry { why: error.to_string() },
+                RenderFault::Refused(why) => StageError::Fail { why },
+            })?;
         if !rendered.overflows.is_empty() {
             // a template's fault that a preview would have shown; what is said is on the page all the same
             tracing::warn!(letter = %input.letter.id, lines = rendered.overflows.len(), "lines of a letter overflow");
             metrics::counter!("lettercase_letters_overflowing_total").increment(1);
         }
-        let digest: Result<Sha256, _> = hex::encode(Hasher::digest(&rendered.pdf)).parse();
-        let sha256 = digest.map_err(|_| StageError::Fail { why: "no hash".into() })?;
+        let sha256 = Sha256::of(&rendered.pdf);
         let made = Made {
             size_bytes: rendered.pdf.len() as u64,
             pages: u32::try_from(rendered.pages).unwrap_or(u32::MAX),

@@ -260,6 +260,14 @@ text_id!(
         }
     }
 );
+impl Sha256 {
+    /// That of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(hex::encode(sha2::Sha256::digest(bytes)))
+    }
+}
+
 text_id!(
     /// Taxpayer identification number of a practice: 9 digits. A sole proprietor's can be a social security
     /// number, so it does not print.

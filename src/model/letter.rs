@@ -7,6 +7,19 @@ use crate::model::access::{Entitlement, Mode, Principal, Scope, TinSet};
 use crate::model::case::{AppealStatus, CaseKind, CaseStatus, PrecertificationStatus, ReconsiderationStatus};
 use crate::model::ids::Tin;
 
+/// The stages of a letter, by which its work waits: what is asked for is composed, rendered, routed, and delivered to the
+/// Messaging Center. Two journeys put work to each other by these names.
+pub mod stage {
+    /// Gathers what the letter says.
+    pub const COMPOSE: &str = "compose";
+    /// Makes its PDF.
+    pub const RENDER: &str = "render";
+    /// Decides which ways it goes.
+    pub const ROUTE: &str = "route";
+    /// Lays it into the Messaging Center.
+    pub const DELIVER: &str = "deliver";
+}
+
 codes! {
     /// The three kinds of correspondence (COR-01).
     pub enum LetterCategory {

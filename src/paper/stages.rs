@@ -11,7 +11,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256 as Hasher};
 use tokio::runtime::Handle;
 
 use super::Paper;
@@ -112,8 +111,7 @@ impl Assemble {
         manifest.write_csv(&mut csv).map_err(|_| fail("the manifest can't be written"))?;
         let mut files = Vec::with_capacity(2);
         for bytes in [json, csv] {
-            let sha256: Sha256 = sha256_of(&bytes).ok_or_else(|| fail("a manifest has no hash"))?;
-            let file = BatchFile { bytes: size(bytes.len() as u64), sha256 };
+            let file = BatchFile { bytes: size(bytes.len() as u64), sha256: Sha256::of(&bytes) };
             objects.put_bytes(&ObjectKey::batch(brand, &file.sha256), bytes).await.map_err(away)?;
             files.push(file);
         }
@@ -133,10 +131,6 @@ fn away(error: ObjectError) -> StageError {
 
 fn size(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-fn sha256_of(bytes: &[u8]) -> Option<Sha256> {
-    hex::encode(Hasher::digest(bytes)).parse().ok()
 }
 
 /// A file under way; it is gone when this is.

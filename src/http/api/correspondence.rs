@@ -28,6 +28,7 @@ use crate::db::{Conn, DbError, Stamp, case_files, users};
 use crate::delivery::open::{PdfError, pdf};
 use crate::http::errors::Problem;
 use crate::http::guard::allow;
+use crate::http::problems::Code;
 use crate::model::access::{Action, Answer, Entitlement, Principal, Target, may};
 use crate::model::ids::{Brand, CaseId, ClaimNumber, LetterId, MessageId, Tin};
 use crate::model::letter::{AddresseeKind, LetterCategory, LetterRecord};
@@ -45,8 +46,13 @@ const PART: i64 = 200;
 
 impl From<PdfError> for Problem {
     fn from(error: PdfError) -> Self {
-        tracing::error!(error = %error, "a letter's PDF could not be read");
-        Self::unavailable("the object store")
+        match error {
+            PdfError::None => Self::of(Code::WrongState, error.to_string()),
+            PdfError::Lost(_) | PdfError::Store(..) => {
+                tracing::error!(error = %error, "a letter's PDF could not be read");
+                Self::unavailable("the object store")
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ impl From<HandoutError> for Problem {
         match error {
             HandoutError::Incomplete(why) => Self::of(Code::Unprocessable, why),
             HandoutError::Render(why) => {
-                tracing::error!(why, "a sheet could not be rendered");
+                tracing::error!(%why, "a sheet could not be rendered");
                 Self::unavailable("the renderer")
             }
             HandoutError::Db(error) => error.into(),

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::correspondence::download_head;
 use super::lists::{PageQuery, behind, cursor, cut, page_of};
 use super::routing::{LETTER, letter_for};
 use super::versions::{if_match, tagged};
@@ -20,22 +21,20 @@ use super::{Api, body};
 use crate::access::Caller;
 use crate::db::letters::{self, Addressee, Change, Letter, Made, NewLetter};
 use crate::db::{DbError, Stamp, case_files, work};
+use crate::delivery::open;
 use crate::http::errors::Problem;
 use crate::http::guard::allow;
 use crate::http::problems::Code;
 use crate::letters::about::{Named, about};
-use crate::letters::stages::COMPOSE;
 use crate::model::access::{Action, Target, may};
 use crate::model::event::EventType;
 use crate::model::ids::{Brand, CaseNumber, ClaimNumber, LetterId, LetterNumber, MemberId, Tin};
+use crate::model::letter::stage::COMPOSE;
 use crate::model::letter::{Circumstance, LetterCategory, LetterRecord, LetterState, LetterType};
 use crate::model::phi::Phi;
-use crate::outside::objects::ObjectKey;
 
 /// The longest id of an event, in bytes.
 const EVENT_BYTES: usize = 128;
-/// The largest PDF that is read at once, in bytes: a letter has some hundred kilobytes.
-const PDF_BYTES: usize = 32 << 20;
 
 /// Whom a letter goes to: one of both.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -295,29 +294,11 @@ pub async fn pdf(
 /// # Errors
 /// 409 when there is none yet.
 pub(super) async fn pdf_of(api: &Api, letter: &Letter) -> Result<Response, Problem> {
-    let made = letter.made.as_ref().ok_or_else(|| Problem::of(Code::WrongState, "the letter is not rendered"))?;
-    let key = ObjectKey::letter(&letter.brand, &made.sha256);
-    let bytes = api.intake.objects.get_bytes(&key, PDF_BYTES).await.map_err(|error| {
-        tracing::error!(letter = %letter.id, error = %error, "a letter could not be read");
-        Problem::unavailable("the object store")
-    })?;
-    let bytes = bytes.ok_or_else(|| {
-        tracing::error!(letter = %letter.id, "a letter is not in the store");
-        Problem::unavailable("the object store")
-    })?;
-    let mut response = Response::new(Body::from(bytes));
-    let head = response.headers_mut();
-    head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
-    for (name, value) in [
-        (header::ETAG, format!("\"{}\"", made.sha256)),
-        // a number and no name: what a letter is called says nothing of whom it is about
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.pdf\"", letter.number)),
-    ] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            head.insert(name, value);
-        }
-    }
-    Ok(response)
+    let bytes = open::pdf(api.correspondence.objects.as_ref(), letter).await?;
+    let tag = letter.made.as_ref().map(|made| format!("\"{}\"", made.sha256)).unwrap_or_default();
+    // a number and no name: what a letter is called says nothing of whom it is about
+    let head = download_head("application/pdf", &format!("{}.pdf", letter.number));
+    Ok(([(header::ETAG, tag)], head, bytes).into_response())
 }
 
 /// What a refused letter lacked.

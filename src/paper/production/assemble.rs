@@ -5,12 +5,11 @@
 
 use std::io::{self, Write};
 
-use sha2::{Digest, Sha256 as Hasher};
 use thiserror::Error;
 
 use crate::letters::head::Addressee;
 use crate::letters::window::AddressBlock;
-use crate::model::ids::{LetterId, LetterNumber};
+use crate::model::ids::{LetterId, LetterNumber, Sha256};
 use crate::model::phi::Phi;
 use crate::paper::production::address::{self, AddressFault};
 use crate::paper::production::content::{Content, FONT};
@@ -314,7 +313,7 @@ impl<'a, W: Write> Run<'a, W> {
         bytes: &[u8],
     ) -> Result<(), AssembleError> {
         let at_fault = |fault| AssembleError::Letter { id: letter.id.clone(), number: letter.number.clone(), fault };
-        if hex::encode(Hasher::digest(bytes)) != letter.sha256.as_str() {
+        if Sha256::of(bytes) != letter.sha256 {
             return Err(at_fault(LetterFault::Changed));
         }
         let opened = Opened::read(bytes, letter.pages).map_err(at_fault)?;
