@@ -124,7 +124,7 @@ impl Digests {
                 schedules::make(&mut tx, stamp, brand, cadence, &written(&Timing::starting(start, zone))?).await?;
             }
         }
-        Ok(tx.commit().await.map_err(DbError::from)?)
+        Ok(tx.commit().await?)
     }
 
     /// Opens what is due now. Every node does so each second; each period is opened once over all of them.

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::date;
 use lettercase::access::{Expected, Manager};
 use lettercase::app::open_access;
@@ -78,7 +77,7 @@ async fn site(on: On) -> Site {
             member_id: None,
             status: None,
             event_id: None,
-            online_until: Timestamp::now() + Duration::from_secs(1_000_000),
+            online_until: ctx.now() + Duration::from_secs(1_000_000),
             needs_answer: false,
             due_at: None,
         };

@@ -204,7 +204,7 @@ on_both! {
         sql(world, "UPDATE digest_mail SET state = 'in_doubt' WHERE id = (SELECT MAX(id) FROM digest_mail)").await;
         assert!(world.app.digests.finish_runs().await.unwrap().is_empty(), "what is in doubt has not ended");
         sql(world, "UPDATE digest_mail SET state = 'closed' WHERE state = 'in_doubt'").await;
-        assert_eq!(world.app.digests.finish_runs().await.unwrap(), [run.clone()]);
+        assert_eq!(world.app.digests.finish_runs().await.unwrap(), std::slice::from_ref(&run));
         assert_eq!(run_stands(world, &run).await, "done 40 40 40 40 0");
     }
 }
@@ -352,7 +352,7 @@ on_both! {
             }
             let mut messages = Vec::new();
             for _ in 0..14 {
-                messages.push(publish(world, *dice.one(&tins[..]), *dice.one(&[CLAIM, CLAIM_ASKS, PRECERT, APPEAL])).await);
+                messages.push(publish(world, dice.one(&tins[..]), *dice.one(&[CLAIM, CLAIM_ASKS, PRECERT, APPEAL])).await);
             }
             for user in &users {
                 for tin in tins {

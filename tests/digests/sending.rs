@@ -247,7 +247,7 @@ on_both! {
         let one = &taken[0];
         let mut tx = db.begin().await.unwrap();
         let let_go = digest_mails::submitting(&mut tx, submitted_at, "silent", &[(&one.id, one.version)], ("r", "t")).await;
-        assert_eq!(let_go.unwrap(), [one.id.clone()]);
+        assert_eq!(let_go.unwrap(), std::slice::from_ref(&one.id));
         tx.commit().await.unwrap();
 
         world.advance(Duration::from_secs(301));

@@ -55,9 +55,11 @@ impl Sink {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // kept from here on: whatever comes, it is ended with this
+        let sink = Self { child, port, dumps };
         for _ in 0..500 {
             if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Self { child, port, dumps };
+                return sink;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -312,7 +312,7 @@ impl Composer {
             unsubscribe: &unsubscribe,
             test: content.test,
         })?;
-        let date = SystemTime::try_from(content.at).map_err(|_| ComposeError::Message)?;
+        let date = SystemTime::from(content.at);
         let name = Some(one_line(content.to_name.reveal())).filter(|name| !name.is_empty());
         let plain = |name, value: String| HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value);
         let part = |of: ContentType, text: String| SinglePart::builder().header(of).body(text);
