@@ -352,7 +352,7 @@ on_both! {
             }
             let mut messages = Vec::new();
             for _ in 0..14 {
-                messages.push(publish(world, dice.one(&tins[..]), *dice.one(&[CLAIM, CLAIM_ASKS, PRECERT, APPEAL])).await);
+                messages.push(publish(world, dice.one::<&str>(&tins), *dice.one(&[CLAIM, CLAIM_ASKS, PRECERT, APPEAL])).await);
             }
             for user in &users {
                 for tin in tins {
