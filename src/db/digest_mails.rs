@@ -88,10 +88,14 @@ pub async fn outlook(conn: &mut Conn, now: Timestamp) -> Result<(bool, bool), Db
     Ok((number(&row, "lapsed")? > 0, number(&row, "due")? > 0))
 }
 
-/// Places `($n, $n+1), …` for so many pairs.
-fn pairs(first: usize, count: usize) -> String {
+/// Places `($n, $n+1), …` for these pairs, and the pairs with the last of them repeated up to the places: so there are few
+/// texts, and their plans are kept.
+fn pairs<T: Copy>(first: usize, mut of: Vec<T>) -> (String, Vec<T>) {
+    if let Some(last) = of.last().copied() {
+        of.resize(of.len().next_power_of_two(), last);
+    }
     let place = |n: usize| format!("(${}, ${})", first + 2 * n, first + 2 * n + 1);
-    (0..count).map(place).collect::<Vec<_>>().join(", ")
+    ((0..of.len()).map(place).collect::<Vec<_>>().join(", "), of)
 }
 
 /// Marks mails as about to go: what is not this node's any more is left out of the answer. Their text may go once this
@@ -109,15 +113,15 @@ pub async fn submitting(
     if mails.is_empty() {
         return Ok(Vec::new());
     }
+    let (places, mails) = pairs(5, mails.to_vec());
     let statement = format!(
         "UPDATE digest_mail SET state = 'submitting', submitted_at = $1, relay = $2, template_version = $3,
              version = version + 1
-         WHERE state = 'claimed' AND lease_token = $4 AND (id, version) IN (VALUES {}) RETURNING id",
-        pairs(5, mails.len())
+         WHERE state = 'claimed' AND lease_token = $4 AND (id, version) IN (VALUES {places}) RETURNING id"
     );
     let mut query = sqlx::query(AssertSqlSafe(statement)).bind(at).bind(relay).bind(template_version).bind(token);
     for (id, version) in mails {
-        query = query.bind(id.as_str()).bind(*version);
+        query = query.bind(id.as_str()).bind(version);
     }
     let rows = query.fetch_all(conn).await?;
     rows.iter().map(|row| parsed(row, "id")).collect()
@@ -160,14 +164,14 @@ pub async fn ended(conn: &mut Conn, stamp: Stamp<'_>, token: &str, mails: &[Ende
         Known::Version(at) | Known::Submitted(at) => at,
     };
     if !plain.is_empty() {
+        let (places, plain) = pairs(3, plain);
         let statement = format!(
             "UPDATE digest_mail SET state = 'accepted', reason = NULL, lease_until = NULL, ended_at = $1,
                  version = version + 1
-             WHERE state IN ('submitting', 'in_doubt') AND lease_token = $2 AND (id, submitted_at) IN (VALUES {})",
-            pairs(3, plain.len())
+             WHERE state IN ('submitting', 'in_doubt') AND lease_token = $2 AND (id, submitted_at) IN (VALUES {places})"
         );
         let mut query = sqlx::query(AssertSqlSafe(statement)).bind(now).bind(token);
-        for mail in &plain {
+        for mail in plain {
             query = query.bind(mail.id.as_str()).bind(known(mail));
         }
         query.execute(&mut *conn).await?;

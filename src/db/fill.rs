@@ -3,6 +3,7 @@
 //! is in the order of time, as real rows are; its events have positions but no seals, so the audit log of such a
 //! database can't be verified. A database that holds anything of a real installation is refused.
 
+pub mod digests;
 pub mod messages;
 
 use jiff::Timestamp;
@@ -162,6 +163,8 @@ const EMPTY: &str = "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM document LIMIT 
     + (SELECT COUNT(*) FROM (SELECT 1 FROM work LIMIT 1) AS w)
     + (SELECT COUNT(*) FROM (SELECT 1 FROM case_file LIMIT 1) AS c)
     + (SELECT COUNT(*) FROM (SELECT 1 FROM member LIMIT 1) AS m)
+    + (SELECT COUNT(*) FROM (SELECT 1 FROM app_user LIMIT 1) AS u)
+    + (SELECT COUNT(*) FROM (SELECT 1 FROM message LIMIT 1) AS l)
     + (SELECT COUNT(*) FROM (SELECT 1 FROM posting LIMIT 1) AS p) AS n";
 
 /// Fills an empty database with `documents` made ones, of whole submissions; `tell` is told how many there are. The
@@ -170,13 +173,7 @@ const EMPTY: &str = "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM document LIMIT 
 /// # Errors
 /// [`DbError::Schema`] when the database is not empty, and when it fails.
 pub async fn fill(db: &Db, now: Timestamp, documents: i64, tell: impl Fn(i64)) -> Result<(), DbError> {
-    {
-        let mut conn = db.read().await?;
-        let row = sqlx::query(EMPTY).fetch_one(&mut *conn).await?;
-        if number(&row, "n")? > 0 {
-            return Err(DbError::Schema("it is not empty, and only an empty database is filled with made rows".into()));
-        }
-    }
+    must_be_empty(db).await?;
     let first = now.as_microsecond() - YEAR;
     let submissions = documents / PER_SUBMISSION;
     let mut from = 0;
@@ -196,6 +193,15 @@ pub async fn fill(db: &Db, now: Timestamp, documents: i64, tell: impl Fn(i64)) -
     settle(db).await
 }
 
+async fn must_be_empty(db: &Db) -> Result<(), DbError> {
+    let mut conn = db.read().await?;
+    let row = sqlx::query(EMPTY).fetch_one(&mut *conn).await?;
+    match number(&row, "n")? {
+        0 => Ok(()),
+        _ => Err(DbError::Schema("it is not empty, and only an empty database is filled with made rows".into())),
+    }
+}
+
 /// What PostgreSQL does by itself in time. SQLite's planner goes without, as in an installation.
 ///
 /// # Errors
@@ -203,7 +209,11 @@ pub async fn fill(db: &Db, now: Timestamp, documents: i64, tell: impl Fn(i64)) -
 pub async fn settle(db: &Db) -> Result<(), DbError> {
     if db.flavor() == super::Flavor::Postgres {
         let mut conn = db.read().await?;
-        sqlx::query("VACUUM ANALYZE").execute(&mut *conn).await?;
+        // millions of rows take longer than any statement of a node may
+        sqlx::query("SET statement_timeout = 0").execute(&mut *conn).await?;
+        let done = sqlx::query("VACUUM ANALYZE").execute(&mut *conn).await;
+        sqlx::query("SET statement_timeout = '60s'").execute(&mut *conn).await?;
+        done?;
     }
     Ok(())
 }

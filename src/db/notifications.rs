@@ -13,6 +13,37 @@ use crate::model::letter::LetterCategory;
 use crate::model::message::MessageType;
 use crate::model::mode::Mode;
 
+/// Who is told of a message: who may come in and holds the entitlement for its practice now.
+macro_rules! readers {
+    ($of:literal, $tin:literal, $entitled:literal) => {
+        concat!(
+            " FROM ",
+            $of,
+            "user_tin t JOIN app_user u ON u.id = t.user_id
+              WHERE t.tin = ",
+            $tin,
+            " AND ' ' || t.entitlements || ' ' LIKE ",
+            $entitled,
+            " ESCAPE '!' AND u.disabled_at IS NULL AND u.roles = '' "
+        )
+    };
+}
+
+/// Writes a row for each of them.
+macro_rules! notify {
+    ($message:literal, $tin:literal, $entitled:literal, $of:literal, $which:literal) => {
+        concat!(
+            "INSERT INTO notification (user_id, message_id, brand, tin, category, kind, published_at, due_at, state)
+             SELECT u.id, ",
+            $message,
+            ", 'waiting'",
+            readers!($of, $tin, $entitled),
+            $which,
+            " ON CONFLICT DO NOTHING"
+        )
+    };
+}
+
 /// Writes the notifications of a message that was just published: one for each user who may come in and holds the
 /// entitlement for its practice now. None for trials. Answers how many.
 ///
@@ -22,29 +53,55 @@ pub async fn fan_out(conn: &mut Conn, stamp: Stamp<'_>, message: &NewMessage<'_>
     if message.brand.mode() != Mode::Live {
         return Ok(0);
     }
-    let done = sqlx::query(
-        "INSERT INTO notification (user_id, message_id, brand, tin, category, kind, published_at, due_at, state)
-         SELECT u.id, $1, $2, $3, $4, $5, $6, CAST($7 AS BIGINT), 'waiting'
-         FROM user_tin t JOIN app_user u ON u.id = t.user_id
-         WHERE t.tin = $3 AND ' ' || t.entitlements || ' ' LIKE $8 ESCAPE '!' AND u.disabled_at IS NULL AND u.roles = ''
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(message.id.as_str())
-    .bind(message.brand.as_str())
-    .bind(message.tin.as_str())
-    .bind(message.category.as_str())
-    .bind(DigestKind::of(message.category, message.needs_answer).as_str())
-    .bind(stamp.now())
-    .bind(message.due_at.map(Timestamp::as_microsecond))
-    .bind(users::entitled(message.category.entitlement()))
-    .execute(&mut *conn)
-    .await?;
+    let done = sqlx::query(notify!("$1, $2, $3, $4, $5, $6, CAST($7 AS BIGINT)", "$3", "$8", "", ""))
+        .bind(message.id.as_str())
+        .bind(message.brand.as_str())
+        .bind(message.tin.as_str())
+        .bind(message.category.as_str())
+        .bind(DigestKind::of(message.category, message.needs_answer).as_str())
+        .bind(stamp.now())
+        .bind(message.due_at.map(Timestamp::as_microsecond))
+        .bind(users::entitled(message.category.entitlement()))
+        .execute(&mut *conn)
+        .await?;
     sqlx::query("UPDATE message SET notified = $1 WHERE id = $2")
         .bind(i64::try_from(done.rows_affected()).unwrap_or(i64::MAX))
         .bind(message.id.as_str())
         .execute(conn)
         .await?;
     Ok(done.rows_affected())
+}
+
+/// The same for all messages whose ids are from the first up to before the second, at once: for made ones.
+///
+/// # Errors
+/// When the database fails.
+pub async fn fan_out_between(conn: &mut Conn, from: &str, to: &str) -> Result<u64, DbError> {
+    let (claims, precertifications) = (LetterCategory::Claim, LetterCategory::Precertification);
+    let (claims, precertifications) = (claims.entitlement(), precertifications.entitlement());
+    // in this order: SQLite takes joins so
+    let notify = notify!(
+        "m.id, m.brand, m.tin, m.category,
+         CASE WHEN m.category = 'precertification' THEN 'precert' ELSE 'claim' END
+             || CASE WHEN m.action_required_at IS NULL THEN '_info' ELSE '_action' END, m.published_at, m.due_at",
+        "m.tin",
+        "CASE WHEN m.category = 'precertification' THEN $4 ELSE $3 END",
+        "message m CROSS JOIN ",
+        "AND m.id >= $1 AND m.id < $2 AND m.mode = 'live'"
+    );
+    let count = concat!(
+        "UPDATE message SET notified = told.n FROM (SELECT m.id, COUNT(*) AS n",
+        readers!("message m CROSS JOIN ", "m.tin", "CASE WHEN m.category = 'precertification' THEN $4 ELSE $3 END"),
+        "AND m.id >= $1 AND m.id < $2 AND m.mode = 'live' GROUP BY m.id) AS told WHERE message.id = told.id"
+    );
+    let mut told = 0;
+    for (statement, counts) in [(notify, true), (count, false)] {
+        let query = sqlx::query(statement).bind(from).bind(to);
+        let query = query.bind(users::entitled(claims)).bind(users::entitled(precertifications));
+        let done = query.execute(&mut *conn).await?;
+        told += if counts { done.rows_affected() } else { 0 };
+    }
+    Ok(told)
 }
 
 /// The mail that a notification is in, or was taken out of.

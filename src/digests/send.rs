@@ -78,26 +78,67 @@ struct Ready {
 struct Queue {
     sender: Sender,
     mails: Mutex<VecDeque<Taken>>,
+    /// Who has it takes more.
+    fills: Mutex<()>,
+    /// There were fewer than were asked for: more are looked for only when these are gone.
+    last: AtomicBool,
     /// No relay can be had: nothing is taken any more.
     away: AtomicBool,
     taken: AtomicUsize,
+    /// Not more are taken.
+    most: usize,
 }
 
 impl Queue {
+    /// The next mail. Where few are left, the one who sees it takes more, and the others go on with those.
     async fn next(&self) -> Result<Option<Taken>, DbError> {
-        let mut mails = self.mails.lock().await;
-        if mails.is_empty() && !self.away.load(Ordering::Relaxed) && !self.sender.is_stopped() {
-            let digests = &self.sender.digests;
-            let policy = &digests.plan.sending;
-            let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
-            let until = stamp.after(Duration::from_secs(policy.lease_s.into()));
-            let batch = i64::from(policy.batch);
-            let taken = digest_mails::claim(&digests.db, stamp, &self.sender.token, until, batch).await?;
-            self.taken.fetch_add(taken.len(), Ordering::Relaxed);
-            mails.extend(taken);
-            stop_at(NAME, "claimed").await;
+        let (mail, left) = self.pop().await;
+        let few = usize::try_from(self.sender.digests.plan.sending.batch).unwrap_or(usize::MAX) / 2;
+        match mail {
+            Some(mail) => {
+                if left < few
+                    && !self.last.load(Ordering::Relaxed)
+                    && let Ok(_fills) = self.fills.try_lock()
+                {
+                    // when it fails, it does so again when there is no mail left
+                    self.fill().await.ok();
+                }
+                Ok(Some(mail))
+            }
+            None => {
+                let _fills = self.fills.lock().await;
+                if let (Some(mail), _) = self.pop().await {
+                    return Ok(Some(mail));
+                }
+                self.fill().await?;
+                Ok(self.pop().await.0)
+            }
         }
-        Ok(mails.pop_front())
+    }
+
+    /// A mail that was taken, and how many are left.
+    async fn pop(&self) -> (Option<Taken>, usize) {
+        let mut mails = self.mails.lock().await;
+        (mails.pop_front(), mails.len())
+    }
+
+    /// Takes a batch.
+    async fn fill(&self) -> Result<(), DbError> {
+        let digests = &self.sender.digests;
+        let policy = &digests.plan.sending;
+        let room = self.most.saturating_sub(self.taken.load(Ordering::Relaxed));
+        let batch = i64::from(policy.batch).min(i64::try_from(room).unwrap_or(i64::MAX));
+        if batch == 0 || self.away.load(Ordering::Relaxed) || self.sender.is_stopped() {
+            return Ok(());
+        }
+        let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
+        let until = stamp.after(Duration::from_secs(policy.lease_s.into()));
+        let taken = digest_mails::claim(&digests.db, stamp, &self.sender.token, until, batch).await?;
+        self.taken.fetch_add(taken.len(), Ordering::Relaxed);
+        self.last.store((taken.len() as i64) < batch, Ordering::Relaxed);
+        stop_at(NAME, "claimed").await;
+        self.mails.lock().await.extend(taken);
+        Ok(())
     }
 }
 
@@ -123,6 +164,14 @@ impl Sender {
     /// # Errors
     /// When the database fails.
     pub async fn send_due(&self) -> Result<usize, DbError> {
+        self.send_some(usize::MAX).await
+    }
+
+    /// The same, up to so many mails.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn send_some(&self, most: usize) -> Result<usize, DbError> {
         // most of the time there is nothing, and then nothing is written
         let (lapsed, due) = {
             let mut conn = self.digests.db.read().await?;
@@ -137,8 +186,11 @@ impl Sender {
         let queue = Arc::new(Queue {
             sender: self.clone(),
             mails: Mutex::default(),
+            fills: Mutex::default(),
+            last: AtomicBool::new(false),
             away: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
+            most,
         });
         let (asks, asked) = mpsc::channel(2 * TOGETHER);
         let committer = tokio::spawn(commit(self.clone(), asked));

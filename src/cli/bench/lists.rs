@@ -194,7 +194,7 @@ pub(super) async fn run(args: ListsArgs) -> Result<(), CliError> {
     if worst > ALLOWED { Err(CliError::No) } else { Ok(()) }
 }
 
-fn bar(what: &str, all: i64) -> indicatif::ProgressBar {
+pub(super) fn bar(what: &str, all: i64) -> indicatif::ProgressBar {
     let template = format!("filling {{human_pos}}/{{human_len}} {what}, {{elapsed}}");
     indicatif::ProgressBar::new(all.unsigned_abs()).with_style(
         indicatif::ProgressStyle::with_template(&template).unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),

@@ -1,6 +1,7 @@
 //! Measurements, each beside a peer in the same run: a ratio holds on another machine, a figure does not.
 
 mod batch;
+mod digests;
 mod inbox;
 mod letters;
 mod lists;
@@ -44,6 +45,8 @@ pub(super) enum BenchCommand {
     Letters(letters::LettersArgs),
     /// A print batch with its marks beside `qpdf --empty --pages` over the same letters.
     Batch(batch::BatchArgs),
+    /// Digests: planning, and handing over beside Postfix's smtp-source.
+    Digests(digests::DigestsArgs),
 }
 
 #[derive(Serialize)]
@@ -66,6 +69,7 @@ pub(super) async fn run(command: BenchCommand, environment: &Environment) -> Res
         BenchCommand::Intake { files, concurrency, json } => (files, concurrency, json),
         BenchCommand::Lists(args) => return lists::run(args).await,
         BenchCommand::Letters(args) => return tokio::task::block_in_place(|| letters::run(&args, environment)),
+        BenchCommand::Digests(args) => return digests::run(args, environment).await,
         // Nothing else runs in this process.
         BenchCommand::Batch(args) => return batch::run(&args, environment),
     };

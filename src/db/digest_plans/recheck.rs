@@ -65,10 +65,11 @@ pub async fn recheck(
     mails: &[MailId],
     shown: u32,
 ) -> Result<Vec<Rechecked>, DbError> {
-    if mails.is_empty() {
-        return Ok(Vec::new());
-    }
-    let of = |first| places(mails.len(), first, "$");
+    let Some(last) = mails.last() else { return Ok(Vec::new()) };
+    // the last repeated up to a round number: so there are few texts, and their plans are kept
+    let mut padded = mails.to_vec();
+    padded.resize(mails.len().next_power_of_two(), last.clone());
+    let of = |first| places(padded.len(), first, "$");
     let judged = format!(
         "UPDATE notification SET state = 'left_out', reason = j.reason, decided_at = $1 FROM ({}{})) AS j
          WHERE j.reason IS NOT NULL
@@ -77,49 +78,55 @@ pub async fn recheck(
         of(5)
     );
     let first = query(judged).bind(stamp.now()).bind(starts_with.as_str()).bind(claims()).bind(precertifications());
-    with(first, mails).execute(&mut *conn).await?;
+    with(first, &padded).execute(&mut *conn).await?;
     let items = format!(
         "UPDATE digest_item SET sent_letters = (SELECT COUNT(*) FROM notification n
             WHERE n.mail_id = digest_item.mail_id AND n.tin = digest_item.tin AND n.state = 'mailed')
-         WHERE mail_id IN ({})",
+         WHERE mail_id IN ({}) RETURNING mail_id, tin, sent_letters",
         of(1)
     );
-    with(query(items), mails).execute(&mut *conn).await?;
-    let sums = format!(
-        "UPDATE digest_mail SET
-            sent_items = (SELECT COUNT(*) FROM digest_item i WHERE i.mail_id = digest_mail.id AND i.sent_letters > 0),
-            sent_letters = (SELECT CAST(COALESCE(SUM(i.sent_letters), 0) AS BIGINT) FROM digest_item i
-                            WHERE i.mail_id = digest_mail.id)
-         WHERE id IN ({})",
-        of(1)
-    );
-    with(query(sums), mails).execute(&mut *conn).await?;
-    left(conn, mails, shown).await
+    let rows = with(query(items), &padded).fetch_all(&mut *conn).await?;
+    let mut left: BTreeMap<MailId, Vec<(Tin, i64)>> = mails.iter().map(|id| (id.clone(), Vec::new())).collect();
+    for row in &rows {
+        let letters = number(row, "sent_letters")?;
+        if letters > 0 {
+            left.entry(parsed(row, "mail_id")?).or_default().push((parsed(row, "tin")?, letters));
+        }
+    }
+    write(conn, left, padded.len(), shown).await
 }
 
-async fn left(conn: &mut Conn, mails: &[MailId], shown: u32) -> Result<Vec<Rechecked>, DbError> {
+/// Writes what is left of mails as what is sent.
+async fn write(
+    conn: &mut Conn,
+    mut left: BTreeMap<MailId, Vec<(Tin, i64)>>,
+    rows: usize,
+    shown: u32,
+) -> Result<Vec<Rechecked>, DbError> {
     let statement = format!(
-        "SELECT mail_id, tin, sent_letters FROM (
-            SELECT i.mail_id, i.tin, i.sent_letters,
-                   ROW_NUMBER() OVER (PARTITION BY i.mail_id ORDER BY i.sent_letters DESC, i.tin) AS place
-            FROM digest_item i WHERE i.sent_letters > 0 AND i.mail_id IN ({})) AS placed
-         WHERE place <= $1 ORDER BY mail_id, place",
-        places(mails.len(), 2, "$")
+        "UPDATE digest_mail SET sent_items = v.column2, sent_letters = v.column3 FROM (VALUES {}) AS v
+         WHERE digest_mail.id = v.column1
+         RETURNING id, brand, kind, user_id, sent_items, sent_letters,
+             (SELECT u.email FROM app_user u WHERE u.id = digest_mail.user_id) AS email,
+             (SELECT u.name FROM app_user u WHERE u.id = digest_mail.user_id) AS name",
+        places(rows, 1, "($, $, $)")
     );
-    let rows = with(query(statement).bind(i64::from(shown)), mails).fetch_all(&mut *conn).await?;
-    let mut items: BTreeMap<MailId, Vec<(Tin, i64)>> = BTreeMap::new();
-    for row in &rows {
-        items.entry(parsed(row, "mail_id")?).or_default().push((parsed(row, "tin")?, number(row, "sent_letters")?));
+    let mut query = query(statement);
+    for (id, practices) in &left {
+        let letters: i64 = practices.iter().map(|(_, letters)| letters).sum();
+        let items = i64::try_from(practices.len()).unwrap_or(i64::MAX);
+        query = query.bind(id.as_str()).bind(items).bind(letters);
     }
-    let statement = format!(
-        "SELECT d.id, d.brand, d.kind, d.user_id, d.sent_items, d.sent_letters, u.email, u.name
-         FROM digest_mail d LEFT JOIN app_user u ON u.id = d.user_id WHERE d.id IN ({}) ORDER BY d.id",
-        places(mails.len(), 1, "$")
-    );
-    let rows = with(query(statement), mails).fetch_all(conn).await?;
+    for _ in left.len()..rows {
+        // no mail is called so
+        query = query.bind("").bind(0_i64).bind(0_i64);
+    }
+    let rows = query.fetch_all(conn).await?;
     let read = |row: &AnyRow| {
         let id: MailId = parsed(row, "id")?;
-        let shown = items.remove(&id).unwrap_or_default();
+        let mut practices = left.remove(&id).unwrap_or_default();
+        practices.sort_unstable_by(|(tin, letters), (other, fewer)| fewer.cmp(letters).then_with(|| tin.cmp(other)));
+        practices.truncate(usize::try_from(shown).unwrap_or(usize::MAX));
         Ok(Rechecked {
             id,
             brand: parsed(row, "brand")?,
@@ -129,8 +136,10 @@ async fn left(conn: &mut Conn, mails: &[MailId], shown: u32) -> Result<Vec<Reche
             name: opt_text(row, "name")?.map(Phi),
             items: number(row, "sent_items")?,
             letters: number(row, "sent_letters")?,
-            shown,
+            shown: practices,
         })
     };
-    rows.iter().map(read).collect()
+    let mut found = rows.iter().map(read).collect::<Result<Vec<_>, DbError>>()?;
+    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Ok(found)
 }
