@@ -2,5 +2,5 @@
 
 pub(crate) mod relay;
 mod relays;
-mod returned;
+pub(crate) mod returned;
 mod texts;
