@@ -108,7 +108,6 @@ pub(crate) struct Relay {
     /// Commands in the order in which they came, of all connections.
     pub(crate) heard: Arc<Mutex<Vec<String>>>,
     pub(crate) connections: Arc<AtomicUsize>,
-    pub(crate) open: Arc<AtomicUsize>,
     pub(crate) most_open: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -180,8 +179,8 @@ impl Relay {
                 });
             }
         });
-        let Shared { taken, heard, connections, open, most_open, .. } = shared;
-        Self { port, taken, heard, connections, open, most_open, task }
+        let Shared { taken, heard, connections, most_open, .. } = shared;
+        Self { port, taken, heard, connections, most_open, task }
     }
 
     pub(crate) fn count(&self, command: &str) -> usize {
