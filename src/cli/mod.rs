@@ -13,6 +13,7 @@ mod inspect;
 mod keys;
 mod letters;
 pub mod made;
+mod mails;
 mod node;
 mod output;
 mod queue;
@@ -34,6 +35,7 @@ use crate::app::StartError;
 use crate::db::DbError;
 use crate::delivery::LetterError;
 use crate::digests::schedules::ScheduleError;
+use crate::digests::upkeep::MailError;
 use crate::engine::plan::PlanError;
 use crate::intake::load::LoadError;
 use crate::intake::review::ReviewError;
@@ -157,6 +159,11 @@ enum Command {
     Schedules {
         #[command(subcommand)]
         command: Box<schedules::SchedulesCommand>,
+    },
+    /// Mails of digests: how they stand, and what becomes of those in doubt.
+    Mails {
+        #[command(subcommand)]
+        command: mails::MailsCommand,
     },
     /// The event log.
     Audit {
@@ -313,6 +320,8 @@ enum CliError {
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
     #[error(transparent)]
+    Mail(#[from] MailError),
+    #[error(transparent)]
     Manage(#[from] ManageError),
     #[error(transparent)]
     Client(#[from] client::ClientError),
@@ -437,6 +446,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Schedules { command } => {
             node::start_log(environment, false);
             schedules::run(*command, environment).await
+        }
+        Command::Mails { command } => {
+            node::start_log(environment, false);
+            mails::run(command, environment).await
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());

@@ -7,17 +7,20 @@ use serde_json::json;
 
 use super::{CliError, Common, Environment, code, output};
 use crate::app::{open_db, open_digests};
+use crate::db::digest_plans::dry::{Counted, Line};
 use crate::db::digest_runs::{self, Run};
 use crate::db::schedules;
 use crate::db::{DbError, Stamp};
 use crate::digests::Digests;
 use crate::digests::preview::{Effect, NextRun, Preview};
+use crate::digests::rehearsal::Rehearsed;
 use crate::digests::schedules::{ScheduleError, Standing, timing_of};
 use crate::digests::timing::{Timing, read_time};
+use crate::http::api::rehearsals::{RehearsedRun, explanation};
 use crate::http::api::schedules::{RevisionView, RunView, ScheduleView};
 use crate::model::calendar::WeekDay;
 use crate::model::digest::{CatchUp, OnHoliday, RunState};
-use crate::model::ids::RunId;
+use crate::model::ids::{RunId, Tin};
 use crate::outside::context::Context;
 
 /// Who acts, until people at the command line are known.
@@ -147,6 +150,14 @@ pub(super) enum SchedulesCommand {
         #[command(flatten)]
         named: Named,
     },
+    /// Show what a run now would do: who would be told and why, who would not and why. Nothing is changed.
+    DryRun {
+        #[command(flatten)]
+        named: Named,
+        /// The first so many users; all are counted.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        most: u32,
+    },
     /// Have a held run take place now.
     Approve {
         #[command(flatten)]
@@ -188,6 +199,7 @@ impl SchedulesCommand {
             | Self::Pause { named }
             | Self::Resume { named }
             | Self::Run { named }
+            | Self::DryRun { named, .. }
             | Self::History { named, .. } => &named.common,
         }
     }
@@ -244,6 +256,11 @@ pub(super) async fn run(command: SchedulesCommand, environment: &Environment) ->
         SchedulesCommand::Resume { named } => desk.tell(&digests.set_paused(stamp, &named.name, None, false).await?),
         SchedulesCommand::Run { named } => {
             desk.tell_runs(vec![digests.run_now(stamp, &named.name).await?]);
+            Ok(())
+        }
+        SchedulesCommand::DryRun { named, most } => {
+            let standing = digests.schedule(&named.name).await?;
+            desk.tell_rehearsed(digests.rehearse(&standing, None, most.max(1)).await?);
             Ok(())
         }
         SchedulesCommand::Approve { run, .. } => {
@@ -401,6 +418,36 @@ impl Desk {
                 row("minutes until the run, all", &|effect| minutes(effect.delay.max_minutes)),
             ],
         );
+    }
+
+    fn tell_rehearsed(&self, rehearsed: Rehearsed) {
+        if self.json {
+            output::json(&RehearsedRun::of(rehearsed));
+            return;
+        }
+        let serves: Vec<&str> = rehearsed.serves.iter().map(|cadence| cadence.as_str()).collect();
+        println!("A run now would serve {} and be of {}.", serves.join(" and "), rehearsed.day);
+        let found = rehearsed.found;
+        let numbers = |items: i64, letters: i64| [items.to_string(), letters.to_string()];
+        let row = |of: &Counted| {
+            let [items, letters] = numbers(of.items, of.letters);
+            [of.kind.to_string(), explanation(of.fate, of.reason), of.users.to_string(), items, letters]
+        };
+        output::table(
+            ["kind", "what would become of it", "users", "practices", "letters"],
+            found.counts.iter().map(row),
+        );
+        let row = |of: &Line| {
+            let [items, letters] = numbers(of.items, of.letters);
+            let tins: Vec<String> = of.tins.iter().map(Tin::masked).collect();
+            let more = if of.items > tins.len() as i64 { " …" } else { "" };
+            let practices = format!("{items}: {}{more}", tins.join(" "));
+            [of.user.to_string(), of.kind.to_string(), explanation(of.fate, of.reason), practices, letters]
+        };
+        output::table(["user", "kind", "what would become of it", "practices", "letters"], found.lines.iter().map(row));
+        if found.next.is_some() {
+            println!("There may be more users: see --most.");
+        }
     }
 
     fn tell_runs(&self, runs: Vec<Run>) {

@@ -349,7 +349,8 @@ macro_rules! in_span {
         concat!(
             $head,
             " FROM notification n LEFT JOIN digest_choice c
-                ON c.user_id = n.user_id AND c.tin = n.tin AND c.category = n.category
+                ON c.user_id = n.user_id AND c.tin = n.tin
+                AND c.category = CASE WHEN n.category = 'precertification' THEN n.category ELSE 'claim' END
               WHERE n.brand = $1 AND n.published_at > $2 AND n.published_at <= $3 AND COALESCE(c.cadence, $4) = $5",
             $tail
         )

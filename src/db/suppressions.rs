@@ -80,13 +80,14 @@ pub async fn insert(
     if done.rows_affected() == 0 { Ok(None) } else { Ok(id.parse().ok()) }
 }
 
-/// What stands against an address, its domain in small letters.
+/// What stands against an address, however it is written, the oldest first. Planning asks in the same way.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn standing(conn: &mut Conn, address: &str) -> Result<Option<Suppression>, DbError> {
-    let row = sqlx::query(select!("WHERE address = $1 AND lifted_at IS NULL")).bind(address);
-    row.fetch_optional(conn).await?.as_ref().map(read).transpose()
+pub async fn against(conn: &mut Conn, address: &str) -> Result<Vec<Suppression>, DbError> {
+    let statement = select!("WHERE LOWER(address) = LOWER($1) AND lifted_at IS NULL ORDER BY created_at, id");
+    let rows = sqlx::query(statement).bind(address).fetch_all(conn).await?;
+    rows.iter().map(read).collect()
 }
 
 /// One of them.

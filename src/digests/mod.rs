@@ -10,10 +10,12 @@ pub mod mail;
 pub mod plan;
 pub mod planning;
 pub mod preview;
+pub mod rehearsal;
 pub mod returns;
 pub mod schedules;
 pub mod send;
 pub mod timing;
+pub mod upkeep;
 pub mod why;
 
 use std::sync::Arc;

@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::Digests;
 use super::mail::{ComposeError, Composed, Mail, MailContent, MailItem};
 use super::plan::SendingPolicy;
+use super::returns::suppress;
 use crate::db::digest_mails::{self, Ended, Known, Taken};
 use crate::db::digest_plans::recheck::Rechecked;
 use crate::db::suppressions::NewSuppression;
@@ -498,7 +499,9 @@ impl Sender {
                 detail: Some(&bounced.detail),
                 mail_id: Some(&bounced.mail),
             };
-            suppressions::insert(&mut tx, stamp, new).await?;
+            if let Some(mail) = suppressions::mail(&mut tx, &bounced.mail).await? {
+                suppress(&mut tx, stamp, &mail, new).await?;
+            }
         }
         let mut groups: BTreeMap<(&str, String), Vec<(&MailId, i64)>> = BTreeMap::new();
         for (mail, relay, _) in submits {

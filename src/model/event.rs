@@ -107,6 +107,8 @@ pub enum EventType {
     MailSuppressed,
     /// A person lifted that.
     MailSuppressionLifted,
+    /// A person has a test mail sent to themselves (OPS-10).
+    TestMailAsked,
 }
 
 impl fmt::Display for EventType {
@@ -156,6 +158,7 @@ impl fmt::Display for EventType {
             Self::DigestRun(state) => write!(f, "digest_run.{state}"),
             Self::MailSuppressed => f.write_str("mail.suppressed"),
             Self::MailSuppressionLifted => f.write_str("mail.suppression_lifted"),
+            Self::TestMailAsked => f.write_str("mail.test_asked"),
         }
     }
 }
@@ -198,6 +201,7 @@ impl FromStr for EventType {
             "digest_choice.changed" => Self::DigestChoiceChanged,
             "mail.suppressed" => Self::MailSuppressed,
             "mail.suppression_lifted" => Self::MailSuppressionLifted,
+            "mail.test_asked" => Self::TestMailAsked,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
@@ -311,6 +315,9 @@ mod tests {
             EventType::PaperTaskEnded,
             EventType::DigestChoiceChanged,
             EventType::MailDecided,
+            EventType::MailSuppressed,
+            EventType::MailSuppressionLifted,
+            EventType::TestMailAsked,
         ];
         all.extend(BatchState::ALL.iter().map(|state| EventType::PrintBatch(*state)));
         all.extend(EnvelopeState::ALL.iter().map(|state| EventType::Envelope(*state)));

@@ -3,6 +3,7 @@
 
 mod choices;
 mod crash;
+mod doors;
 mod planning;
 mod schedules;
 mod sending;

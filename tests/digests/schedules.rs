@@ -368,7 +368,12 @@ on_both! {
 async fn notify(db: &Db, rows: &[(&str, &str, &str, &str)]) {
     let mut tx = db.begin().await.unwrap();
     for (at, (user, brand, kind, published)) in rows.iter().enumerate() {
-        let category = if kind.starts_with("precert") { "precertification" } else { "claim" };
+        // the choice for claims counts for appeals, too
+        let category = match *user {
+            _ if kind.starts_with("precert") => "precertification",
+            "off-reader" => "appeal",
+            _ => "claim",
+        };
         sqlx::query(
             "INSERT INTO notification (user_id, message_id, brand, tin, category, kind, published_at, state)
              VALUES ($1, $2, $3, '123456789', $4, $5, $6, 'waiting')",

@@ -23,10 +23,10 @@ use crate::support::digests::{
 const ONE: &str = "900000001";
 const TWO: &str = "900000002";
 /// Longer than mails are spread over.
-const SPREAD: Duration = Duration::from_secs(3_600);
+pub(super) const SPREAD: Duration = Duration::from_secs(3_600);
 
 /// A sender over a relay on this machine.
-fn sender(world: &World, port: u16) -> Sender {
+pub(super) fn sender(world: &World, port: u16) -> Sender {
     let options = MailOptions {
         relays: vec![RelayOptions::plain("127.0.0.1", port)],
         hello: "lettercase.localhost".into(),
@@ -47,13 +47,13 @@ fn sender(world: &World, port: u16) -> Sender {
 }
 
 /// What a receiver was given, in the order of its coming.
-fn received(dir: &Path) -> Vec<String> {
+pub(super) fn received(dir: &Path) -> Vec<String> {
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
 }
 
-fn header<'a>(mail: &'a str, name: &str) -> &'a str {
+pub(super) fn header<'a>(mail: &'a str, name: &str) -> &'a str {
     let head = mail.split("\r\n\r\n").next().unwrap();
     let line = head.lines().find(|line| line.starts_with(&format!("{name}: ")));
     &line.unwrap_or_else(|| panic!("no {name} in {head}"))[name.len() + 2..]
@@ -65,13 +65,13 @@ async fn row(world: &World, user: &UserId, kind: DigestKind) -> Row {
 }
 
 /// How a mail stands: `retry rcpt 451 2`.
-async fn told(world: &World, user: &UserId) -> String {
+pub(super) async fn told(world: &World, user: &UserId) -> String {
     let row = row(world, user, DigestKind::ClaimInfo).await;
     format!("{} {} {}", row.state, row.reason.as_deref().unwrap_or("-"), row.tries)
 }
 
 /// One reader of each name, with one letter about a claim, in a digest that is due.
-async fn planned(world: &World, names: &[&str]) -> Vec<UserId> {
+pub(super) async fn planned(world: &World, names: &[&str]) -> Vec<UserId> {
     practices(world, &[ONE]).await;
     let mut users = Vec::new();
     for name in names {
@@ -84,7 +84,7 @@ async fn planned(world: &World, names: &[&str]) -> Vec<UserId> {
 }
 
 /// A relay that does one thing at one point, for messages up to a number, and then what is usual.
-async fn faulty(at: At, does: Does, times: usize) -> Relay {
+pub(super) async fn faulty(at: At, does: Does, times: usize) -> Relay {
     Relay::start(Manner::default(), move |now, n| if now == at && n < times { does.clone() } else { Does::Usual }).await
 }
 

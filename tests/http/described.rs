@@ -12,11 +12,10 @@ const LEFT_OUT: &[&str] = &[
     "use_after_free",
 ];
 
-/// Routes left out: a stream has no end; a key would revoke itself; pieces of uploads, bulk files and a printer's word are of media types
+/// Routes left out: a stream has no end; a key would revoke itself; pieces of uploads, bulk files, a printer's word and returned mails are of media types
 /// that can't be made from a description; paper is turned on by users alone, a Messaging Center and its notifications are its user's, and the
 /// key is a service's. Each has tests of its own.
-const NOT_SENT: &str =
-    "/events$|/revoke$|/uploads|/load$|/acknowledge$|/paper/set$|/v1/messages/(?!unread)|/v1/me/notification";
+const NOT_SENT: &str = "/events$|/revoke$|/uploads|/load$|/acknowledge$|/mail-returns$|/paper/set$|/v1/messages/(?!unread)|/v1/me/(notification|mail)";
 
 #[test]
 fn every_answer_is_one_that_the_description_has() {

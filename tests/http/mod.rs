@@ -67,7 +67,7 @@ impl Server {
     }
 
     /// The routes for callers that this access knows.
-    async fn start_with(app: &App, access: Access) -> Self {
+    pub(crate) async fn start_with(app: &App, access: Access) -> Self {
         let (access, key) = access.with_local_key();
         Self::with(app, access, key)
     }

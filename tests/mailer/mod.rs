@@ -3,5 +3,5 @@
 
 pub(crate) mod relay;
 mod relays;
-mod returned;
+pub(crate) mod returned;
 mod texts;

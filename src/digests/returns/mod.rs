@@ -12,14 +12,14 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::codes;
-use crate::db::suppressions::{self, NewSuppression};
-use crate::db::{DbError, Stamp, events, leases};
+use crate::db::suppressions::{self, NewSuppression, ReturnedMail};
+use crate::db::{Conn, DbError, Stamp, events, leases};
 use crate::digests::Digests;
 use crate::digests::mail::Mail;
 use crate::digests::returns::report::{Report, Said};
 use crate::model::digest::{SuppressionReason, mail_address};
 use crate::model::event::{EventType, NewEvent};
-use crate::model::ids::{Brand, MailId, SuppressionId};
+use crate::model::ids::MailId;
 use crate::outside::inbox::{self, Entry, FolderOptions, Inbox, InboxError, PlaceOptions, Shelf};
 
 /// The job's name, and who does it.
@@ -79,6 +79,29 @@ pub struct Looked {
     pub problems: u32,
 }
 
+/// Suppresses the address that a mail went to, and tells of it. Whether it was not suppressed before.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn suppress(
+    conn: &mut Conn,
+    stamp: Stamp<'_>,
+    mail: &ReturnedMail,
+    new: NewSuppression<'_>,
+) -> Result<bool, DbError> {
+    let Some(suppression) = suppressions::insert(conn, stamp, new).await? else { return Ok(false) };
+    let event = NewEvent {
+        kind: EventType::MailSuppressed,
+        subject: mail.user_id.as_str(),
+        brand: &mail.brand,
+        tin_uid: None,
+        actor: stamp.actor,
+        payload: json!({ "suppression": suppression, "reason": new.reason, "detail": new.detail }),
+    };
+    events::append(conn, stamp, event).await?;
+    Ok(true)
+}
+
 impl Digests {
     /// Takes one mail that came back. Nothing of it is kept but codes.
     ///
@@ -136,22 +159,8 @@ impl Digests {
                 let complaint = matches!(report.said, Said::Complaint(_));
                 let reason = if complaint { SuppressionReason::Complaint } else { SuppressionReason::Bounce };
                 let new = NewSuppression { address: &address, reason, detail: Some(&detail), mail_id: Some(id) };
-                match suppressions::insert(&mut tx, stamp, new).await? {
-                    None => Taken::Known,
-                    Some(suppression) => {
-                        let payload = json!({ "suppression": suppression, "reason": reason, "detail": detail });
-                        let event = NewEvent {
-                            kind: EventType::MailSuppressed,
-                            subject: row.user_id.as_str(),
-                            brand: &row.brand,
-                            tin_uid: None,
-                            actor: ACTOR,
-                            payload,
-                        };
-                        events::append(&mut tx, stamp, event).await?;
-                        Taken::Suppressed
-                    }
-                }
+                let is_new = suppress(&mut tx, stamp, &row, new).await?;
+                if is_new { Taken::Suppressed } else { Taken::Known }
             }
             (None, _) if changed => Taken::OtherAddress,
             (Some(_), false) if changed => Taken::Counted,
@@ -159,32 +168,6 @@ impl Digests {
         };
         tx.commit().await.map_err(DbError::from)?;
         Ok(taken)
-    }
-
-    /// Lifts a suppression: mails go to the address again, from the next run on.
-    ///
-    /// # Errors
-    /// [`DbError::Stale`] when it changed meanwhile, or was lifted.
-    pub async fn lift_suppression(
-        &self,
-        actor: &str,
-        brand: &Brand,
-        id: &SuppressionId,
-        version: i64,
-    ) -> Result<(), DbError> {
-        let stamp = Stamp { ctx: &self.ctx, actor };
-        let mut tx = self.db.begin().await?;
-        suppressions::lift(&mut tx, stamp, id, version).await?;
-        let event = NewEvent {
-            kind: EventType::MailSuppressionLifted,
-            subject: id.as_str(),
-            brand,
-            tin_uid: None,
-            actor,
-            payload: json!({}),
-        };
-        events::append(&mut tx, stamp, event).await?;
-        tx.commit().await.map_err(DbError::from)
     }
 
     /// Looks into the folder, if this node has the job: takes what is whole there, and puts it away. A crash between the

@@ -9,7 +9,6 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::batches::admit;
@@ -18,16 +17,28 @@ use super::lists::{bad_cursor, cut, page_of, read_cursor};
 use super::versions::{if_match, tagged};
 use super::{Api, lists};
 use crate::access::Caller;
+use crate::db::Stamp;
 use crate::db::digest_mails::{self, Mail, Which};
-use crate::db::{DbError, Stamp, events};
+use crate::digests::upkeep::MailError;
 use crate::http::errors::Problem;
 use crate::http::problems::Code;
 use crate::model::access::Action;
 use crate::model::digest::{DigestKind, MailState};
-use crate::model::event::{EventType, NewEvent};
 use crate::model::ids::{Brand, MailId, RunId, UserId};
 
 const MAIL: &str = "mail";
+
+impl From<MailError> for Problem {
+    fn from(error: MailError) -> Self {
+        let said = error.to_string();
+        match error {
+            MailError::NoMail => Self::of(Code::NotFound, said),
+            MailError::State(_) => Self::of(Code::WrongState, said),
+            MailError::Conflict => Self::of(Code::VersionConflict, said),
+            MailError::Db(error) => error.into(),
+        }
+    }
+}
 
 /// A mail.
 #[derive(Debug, Serialize, ToSchema)]
@@ -197,28 +208,6 @@ pub async fn decide(
     let id = known(&id)?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
     let stamp = Stamp { ctx: &api.digests.ctx, actor: &actor };
-    let mut tx = api.digests.db.begin().await?;
-    let mail = digest_mails::get(&mut tx, &id).await?.ok_or_else(|| Problem::not_found(MAIL))?;
-    if mail.version != version {
-        return Err(Problem::of(Code::VersionConflict, "the mail has changed since it was seen"));
-    }
-    if mail.state != MailState::InDoubt {
-        return Err(Problem::of(
-            Code::WrongState,
-            format!("the mail is {}: only one in doubt is decided on", mail.state),
-        ));
-    }
-    digest_mails::decide(&mut tx, stamp, &id, version, wanted.send_again).await?;
-    let event = NewEvent {
-        kind: EventType::MailDecided,
-        subject: id.as_str(),
-        brand: &mail.brand,
-        tin_uid: None,
-        actor: &actor,
-        payload: json!({ "send_again": wanted.send_again }),
-    };
-    events::append(&mut tx, stamp, event).await?;
-    let mail = digest_mails::get(&mut tx, &id).await?.ok_or_else(|| Problem::not_found(MAIL))?;
-    tx.commit().await.map_err(DbError::from)?;
+    let mail = api.digests.decide_mail(stamp, &id, Some(version), wanted.send_again).await?;
     Ok((tagged(mail.version), Json(MailView::from(mail))))
 }

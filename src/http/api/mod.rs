@@ -19,6 +19,7 @@ pub mod keys;
 pub mod letters;
 pub mod lists;
 mod load;
+pub mod mail_address;
 pub mod mailroom;
 pub mod mails;
 pub mod messages;
@@ -30,6 +31,7 @@ pub mod progress;
 pub mod queue;
 pub mod reconciliation;
 pub mod reference;
+pub mod rehearsals;
 pub mod returned_mail;
 pub mod routing;
 pub mod schedules;
@@ -266,6 +268,14 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("POST", "/v1/schedules/{name}/run", Rule::For(Action::EditSchedules)),
     ("POST", "/v1/digest-runs/{id}/approve", Rule::For(Action::EditSchedules)),
     ("POST", "/v1/digest-runs/{id}/skip", Rule::For(Action::EditSchedules)),
+    ("GET", "/v1/schedules/{name}/dry-run", Rule::For(Action::ReadSchedules)),
+    ("POST", "/v1/schedules/{name}/test-mail", Rule::For(Action::EditSchedules)),
+    // mails that came back
+    ("GET", "/v1/me/mail-address", Rule::For(Action::ReadNotifications)),
+    ("POST", "/v1/me/mail-address/lift", Rule::For(Action::EditNotifications)),
+    ("GET", "/v1/users/{id}/mail-address", Rule::For(Action::ManageEntitlements)),
+    ("POST", "/v1/users/{id}/mail-address/lift", Rule::For(Action::ManageEntitlements)),
+    ("POST", "/v1/mail-returns", Rule::For(Action::DecideMails)),
 ];
 
 /// All routes with their description.
@@ -404,6 +414,14 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(schedules::run))
         .routes(routes!(schedules::approve))
         .routes(routes!(schedules::skip))
+        .routes(routes!(rehearsals::dry_run))
+        .routes(routes!(rehearsals::test_mail))
+        // mails that came back
+        .routes(routes!(mail_address::own))
+        .routes(routes!(mail_address::lift_own))
+        .routes(routes!(mail_address::of_user))
+        .routes(routes!(mail_address::lift_of_user))
+        .routes(routes!(mail_address::returned))
 }
 
 /// The routes behind their guard.

@@ -184,7 +184,7 @@ pub async fn choices_of(
 
 /// The mail that tells of a message.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MailView {
+pub struct MailOfNotification {
     state: MailState,
     /// The digest that it is of.
     cadence: Option<Cadence>,
@@ -196,7 +196,7 @@ pub struct MailView {
     ended_at: Option<Timestamp>,
 }
 
-impl MailView {
+impl MailOfNotification {
     fn of(mail: InMail) -> Self {
         Self { state: mail.state, cadence: mail.cadence, next_at: mail.next_at, ended_at: mail.ended_at }
     }
@@ -223,7 +223,7 @@ pub struct NotificationView {
     state: NotificationState,
     /// Why there is no mail of it.
     left_out: Option<LeftOut>,
-    mail: Option<MailView>,
+    mail: Option<MailOfNotification>,
 }
 
 impl NotificationView {
@@ -241,7 +241,7 @@ impl NotificationView {
             read: fed.read_at.is_some(),
             state: it.state,
             left_out: it.reason,
-            mail: it.mail.map(MailView::of),
+            mail: it.mail.map(MailOfNotification::of),
         }
     }
 }
@@ -302,7 +302,7 @@ pub struct ToldView {
     /// All of it in a sentence or two.
     explanation: String,
     /// The mail that it is in, or was taken out of.
-    mail: Option<MailView>,
+    mail: Option<MailOfNotification>,
 }
 
 impl ToldView {
@@ -314,7 +314,7 @@ impl ToldView {
             Told::LeftOut { kind, reason, mail, .. } => (Some(kind), Some(reason.as_str()), mail),
             Told::Never(never) => (None, Some(never.as_str()), None),
         };
-        Self { letter_id, user, state, kind, reason, explanation, mail: mail.map(MailView::of) }
+        Self { letter_id, user, state, kind, reason, explanation, mail: mail.map(MailOfNotification::of) }
     }
 }
 

@@ -3,6 +3,7 @@
 //! after links would else unsubscribe everybody.
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -51,12 +52,12 @@ fn unknown() -> Response {
 /// See what a link to unsubscribe does. Nothing is changed.
 #[utoipa::path(get, path = "/v1/unsubscribe/{token}", tag = "notifications", params(("token" = String, Path, description = "From the mail")),
     responses((status = 200, body = String, content_type = "text/html"), (status = 404, body = String, content_type = "text/html")))]
-pub async fn ask(State(api): State<Api>, Path(token): Path<String>) -> Response {
-    if mail_of(&api, &token).is_none() {
+pub async fn ask(State(api): State<Api>, path: Result<Path<String>, PathRejection>) -> Response {
+    if path.ok().and_then(|Path(token)| mail_of(&api, &token)).is_none() {
         return unknown();
     }
-    let text = "You will get no more e-mails about this kind of correspondence of the practices that were named in the \
-                e-mail. What arrives can still be read in the Messaging Center, and you can turn the e-mails on again there.";
+    let text = "You will get no more e-mails about this kind of correspondence of the practices that the e-mail was about. \
+                What arrives can still be read in the Messaging Center, and you can turn the e-mails on again there.";
     page(StatusCode::OK, "Stop these e-mails?", text, true)
 }
 
@@ -64,8 +65,12 @@ pub async fn ask(State(api): State<Api>, Path(token): Path<String>) -> Response 
 #[utoipa::path(post, path = "/v1/unsubscribe/{token}", tag = "notifications", params(("token" = String, Path, description = "From the mail")),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`List-Unsubscribe=One-Click`"),
     responses((status = 200, body = String, content_type = "text/html"), (status = 404, body = String, content_type = "text/html")))]
-pub async fn unsubscribe(State(api): State<Api>, Path(token): Path<String>, body: Body) -> Result<Response, Problem> {
-    let Some(mail) = mail_of(&api, &token) else { return Ok(unknown()) };
+pub async fn unsubscribe(
+    State(api): State<Api>,
+    path: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Some(mail) = path.ok().and_then(|Path(token)| mail_of(&api, &token)) else { return Ok(unknown()) };
     let said = body::small(&api, body).await?;
     if !asks(&said) {
         return Err(Problem::bad(format!("the body must say {ONE_CLICK} (RFC 8058)")));
@@ -73,7 +78,7 @@ pub async fn unsubscribe(State(api): State<Api>, Path(token): Path<String>, body
     if api.digests.off_for_mail(&mail).await?.is_none() {
         return Ok(unknown());
     }
-    let text = "Nothing of this kind is sent to you any more about the practices that were named in the e-mail. You can turn \
+    let text = "Nothing of this kind is sent to you any more about the practices that the e-mail was about. You can turn \
                 it on again after signing in.";
     Ok(page(StatusCode::OK, "You are unsubscribed", text, false))
 }
