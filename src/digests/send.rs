@@ -94,7 +94,7 @@ impl Queue {
     /// The next mail. Where few are left, the one who sees it takes more, and the others go on with those.
     async fn next(&self) -> Result<Option<Taken>, DbError> {
         let (mail, left) = self.pop().await;
-        let few = usize::try_from(self.sender.digests.plan.sending.batch).unwrap_or(usize::MAX) / 2;
+        let few = usize::from(self.sender.digests.plan.sending.batch) / 2;
         match mail {
             Some(mail) => {
                 if left < few

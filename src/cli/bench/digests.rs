@@ -308,7 +308,7 @@ async fn hand_over(
     args: &DigestsArgs,
     checked: &Checked,
 ) -> Result<Sent, CliError> {
-    let sink = tokio::task::block_in_place(|| Sink::start(programs))?;
+    let sink = Sink::start(programs).await?;
     let relay = format!("127.0.0.1:{}", sink.port);
     let sender = sender(digests, settings, sink.port, args.connections)?;
     let each = args.send_at_most.min(run.counts.mails - checked.accepted) / TURNS;
@@ -381,7 +381,7 @@ impl Drop for Sink {
 }
 
 impl Sink {
-    fn start(programs: &Programs) -> Result<Self, CliError> {
+    async fn start(programs: &Programs) -> Result<Self, CliError> {
         let at_sink = |error| CliError::File(programs.sink.clone(), error);
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
         let port = port.map_err(at_sink)?.port();
@@ -420,7 +420,7 @@ impl Sink {
             if began.elapsed() > PATIENCE {
                 return Err(unfit("smtp-sink does not listen"));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(sink)
     }
