@@ -29,6 +29,8 @@ use crate::outside::mailer::receiver::Receiver;
 use crate::outside::mailer::{MailOptions, RelayOptions};
 use crate::settings::Settings;
 
+/// The brand whose mails are made.
+const BRAND: &str = "meridian";
 /// Who sends, to both sides.
 const FROM: &str = "notices@mail.example";
 /// Mails that are looked at one by one.
@@ -93,7 +95,9 @@ struct Figures {
 pub(super) async fn run(args: DigestsArgs, environment: &Environment) -> Result<(), CliError> {
     let programs = Programs::find(environment)?;
     let scratch = tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?;
-    let settings = environment.settings(Some(scratch.path()))?;
+    let mut settings = environment.settings(Some(scratch.path()))?;
+    // one whose name and colours are there
+    settings.brand = BRAND.parse()?;
     let size = Size { users: args.users };
     let own = || format!("sqlite:{}", scratch.path().join("digests.db").display());
     let db = Db::open(&args.database.clone().unwrap_or_else(own)).await?;
