@@ -48,14 +48,14 @@ pub(super) async fn close(client: &ApiClient, (data, brand): (&Path, &Brand)) ->
         Err(error) => return Err(error.into()),
     }
     let dir = data.join("print-batches");
-    std::fs::create_dir_all(&dir).map_err(|error| CliError::File(dir.clone(), error))?;
+    std::fs::create_dir_all(&dir).map_err(CliError::at(&dir))?;
     let mut reported = Vec::new();
     for batch in assembled(client).await? {
         let mut files = Vec::new();
         for file in [PrintFile::Pdf, PrintFile::Json] {
             let path = dir.join(format!("{}-{file}", batch.name));
             let bytes = client.batch_file(&batch.name, file).await?;
-            std::fs::write(&path, bytes).map_err(|error| CliError::File(path.clone(), error))?;
+            std::fs::write(&path, bytes).map_err(CliError::at(&path))?;
             files.push(path.strip_prefix(data).unwrap_or(&path).to_owned());
         }
         let (Some(manifest), Some(pdf)) = (files.pop(), files.pop()) else { continue };

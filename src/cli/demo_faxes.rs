@@ -41,28 +41,24 @@ pub(super) async fn answer(node: &Node, data: &Path) -> Result<Vec<ReportedFax>,
     let look = || async { node.app.fax.reconcile(token).await.map_err(|error| CliError::Usage(error.to_string())) };
     look().await?;
     let (dir, kept) = (folder(data), data.join("faxes"));
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| CliError::File(path.clone(), error)
-    };
-    fs::create_dir_all(&kept).map_err(failed(&kept))?;
+    fs::create_dir_all(&kept).map_err(CliError::at(&kept))?;
     let out = dir.join("out");
     let mut taken = Vec::new();
-    for entry in fs::read_dir(&out).map_err(failed(&out))? {
-        let path = entry.map_err(failed(&out))?.path();
+    for entry in fs::read_dir(&out).map_err(CliError::at(&out))? {
+        let path = entry.map_err(CliError::at(&out))?.path();
         if path.extension().is_none_or(|end| end != "json") {
             continue;
         }
-        let text = fs::read(&path).map_err(failed(&path))?;
+        let text = fs::read(&path).map_err(CliError::at(&path))?;
         let control: Control = serde_json::from_slice(&text).map_err(|error| CliError::Usage(error.to_string()))?;
         let picture = kept.join(&control.picture);
-        fs::rename(out.join(&control.picture), &picture).map_err(failed(&picture))?;
-        fs::remove_file(&path).map_err(failed(&path))?;
+        fs::rename(out.join(&control.picture), &picture).map_err(CliError::at(&picture))?;
+        fs::remove_file(&path).map_err(CliError::at(&path))?;
         let said = serde_json::json!({ "outcome": "sent", "at": node.app.fax.ctx.now(), "pages": control.pages });
         let answer = dir.join("answers").join(format!("{}.json", control.job));
         let half = answer.with_file_name(format!(".{}", control.job));
-        fs::write(&half, said.to_string()).map_err(failed(&half))?;
-        fs::rename(&half, &answer).map_err(failed(&answer))?;
+        fs::write(&half, said.to_string()).map_err(CliError::at(&half))?;
+        fs::rename(&half, &answer).map_err(CliError::at(&answer))?;
         taken.push(control);
     }
     look().await?;

@@ -140,19 +140,15 @@ pub(super) async fn play(
     (data, brand): (&Path, &Brand),
     surprises: &mut Vec<String>,
 ) -> Result<Vec<ReportedLetter>, CliError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| CliError::File(path.clone(), error)
-    };
-    let entries = std::fs::read_dir(events).map_err(failed(events))?;
+    let entries = std::fs::read_dir(events).map_err(CliError::at(events))?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
     let dir = data.join("letters-pdf");
-    std::fs::create_dir_all(&dir).map_err(failed(&dir))?;
+    std::fs::create_dir_all(&dir).map_err(CliError::at(&dir))?;
     let today = node.app.correspondence.calendar.local_day(node.app.intake.ctx.now());
     let mut reported = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(&file).map_err(failed(&file))?;
+        let text = std::fs::read_to_string(&file).map_err(CliError::at(&file))?;
         let read = |e: serde_json::Error| CliError::Usage(format!("{}: {e}", file.display()));
         let mut event: Value = serde_json::from_str(&text).map_err(read)?;
         date(&mut event, today);
@@ -207,7 +203,7 @@ async fn save(client: &ApiClient, letter: &Letter, path: &Path, data: &Path) -> 
         return Ok(None);
     }
     let bytes = client.letter_pdf(&letter.id).await?;
-    std::fs::write(path, bytes).map_err(|error| CliError::File(path.to_owned(), error))?;
+    std::fs::write(path, bytes).map_err(CliError::at(path))?;
     Ok(path.strip_prefix(data).ok().map(Path::to_owned))
 }
 

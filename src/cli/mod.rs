@@ -24,7 +24,7 @@ mod templates;
 mod users;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -340,6 +340,14 @@ enum CliError {
     No,
 }
 
+impl CliError {
+    /// What went wrong with this file or directory.
+    fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::File(path, error)
+    }
+}
+
 impl From<IdError> for CliError {
     fn from(error: IdError) -> Self {
         Self::Usage(error.to_string())
@@ -362,7 +370,7 @@ struct Environment {
 }
 
 impl Environment {
-    fn settings(&self, data: Option<&std::path::Path>) -> Result<Settings, SettingsError> {
+    fn settings(&self, data: Option<&Path>) -> Result<Settings, SettingsError> {
         Settings::read(self.settings_file.as_deref(), self.variables.clone(), data)
     }
 }

@@ -146,14 +146,14 @@ pub async fn files(conn: &mut Conn) -> Result<i64, DbError> {
     number(&row, "n")
 }
 
-/// Whether somebody makes what lies there, or did when their process died.
+/// Whether somebody works in a stage, or did when their process died.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn is_being_made(conn: &mut Conn) -> Result<bool, DbError> {
-    let row =
-        sqlx::query("SELECT subject FROM work WHERE stage IN ('render', 'assemble') AND state = 'running' LIMIT 1")
-            .fetch_optional(conn)
-            .await?;
+pub async fn is_worked(conn: &mut Conn, stage: &str) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT subject FROM work WHERE stage = $1 AND state = 'running' LIMIT 1")
+        .bind(stage)
+        .fetch_optional(conn)
+        .await?;
     Ok(row.is_some())
 }

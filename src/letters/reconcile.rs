@@ -18,6 +18,7 @@ use crate::model::ids::{Brand, LetterId, Sha256};
 use crate::model::letter::stage::{COMPOSE, DELIVER, RENDER, ROUTE};
 use crate::model::letter::{DeliveryChannel, DeliveryState, LetterState};
 use crate::model::mode::Mode;
+use crate::model::paper::ASSEMBLE;
 use crate::outside::objects::{ObjectKey, Place};
 
 /// What one look mended or found.
@@ -141,10 +142,16 @@ impl Letters {
         if since.is_none_or(|since| self.ctx.now().as_microsecond() <= since.as_microsecond().saturating_add(grace)) {
             return Ok(false);
         }
-        // Only its own letter can have the same bytes made again. So while nobody renders, none that is stored is about
-        // to get its row; and nobody begins to while this transaction writes (on PostgreSQL: in the moment it takes).
+        // Only its own letter or print batch can have the same bytes made again. So while nobody renders or assembles, none
+        // that is stored is about to get its row; and nobody begins to while this transaction writes (on PostgreSQL: in
+        // the moment it takes).
         let mut tx = self.db.begin().await?;
-        if letter_upkeep::is_being_made(&mut tx).await? || letter_upkeep::is_known(&mut tx, &brand, &sha256).await? {
+        for stage in [RENDER, ASSEMBLE] {
+            if letter_upkeep::is_worked(&mut tx, stage).await? {
+                return Ok(false);
+            }
+        }
+        if letter_upkeep::is_known(&mut tx, &brand, &sha256).await? {
             return Ok(false);
         }
         if let Err(error) = self.objects.delete(&key).await {

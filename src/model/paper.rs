@@ -2,6 +2,10 @@
 
 use crate::codes;
 
+/// The stage that puts a closed batch together. Its files lie among the letters in the store, so that who sweeps there asks
+/// for it too.
+pub const ASSEMBLE: &str = "assemble";
+
 codes! {
     /// Why a batch was closed.
     pub enum BatchKind {

@@ -12,7 +12,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::addresses::{corrected, mail_to, printed_on};
 use super::production::pack::{Packed, Packing, Sheaf, To, Waiting, pack};
 use super::production::plan::{ImbPolicy, ProductionPolicy};
-use super::stages::ASSEMBLE;
 use super::{Paper, PaperError};
 use crate::db::batches::{self, Batch, Figures, NewBatch};
 use crate::db::deliveries::{self, Delivery};
@@ -23,7 +22,7 @@ use crate::db::{Conn, DbError, Stamp, routing, work};
 use crate::engine::stage::stop_at;
 use crate::model::ids::{Brand, DeliveryId, LetterId};
 use crate::model::letter::{DeliveryChannel, DeliveryState};
-use crate::model::paper::{BatchKind, PaperTaskKind, RETURNED, TOO_LARGE};
+use crate::model::paper::{ASSEMBLE, BatchKind, PaperTaskKind, RETURNED, TOO_LARGE};
 use crate::paper::production::address::AddressFault;
 
 /// Deliveries that are read at once.

@@ -3,14 +3,13 @@
 use jiff::SignedDuration;
 
 use super::addresses::corrected;
-use super::stages::ASSEMBLE;
 use super::{Paper, PaperError, batch};
 use crate::db::batches::{self, Batch, Figures, NewBatch};
 use crate::db::envelopes::{self, Envelope, MailTo, NewEnvelope};
 use crate::db::{Conn, DbError, Stamp, paper_tasks, work};
 use crate::engine::stage::stop_at;
 use crate::model::ids::BatchId;
-use crate::model::paper::{BatchKind, BatchState};
+use crate::model::paper::{ASSEMBLE, BatchKind, BatchState};
 
 impl Paper {
     /// Makes a batch of the spoiled envelopes of another one, with new places and serial numbers. What is in them and

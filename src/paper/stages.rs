@@ -23,12 +23,10 @@ use crate::db::envelopes::{self, Enclosed, Envelope};
 use crate::db::{Conn, DbError, Stamp};
 use crate::engine::stage::{Attempt, Chain, Handover, Outcome, Stage, StageError, Subject};
 use crate::model::ids::Sha256;
-use crate::model::paper::BatchState;
+use crate::model::paper::{ASSEMBLE, BatchState};
 use crate::model::phi::Phi;
 use crate::outside::objects::{ObjectError, ObjectKey};
 
-/// The stage that puts a closed batch together.
-pub const ASSEMBLE: &str = "assemble";
 /// The largest PDF of a letter, in bytes: one has some hundred kilobytes.
 const PDF_BYTES: usize = 32 << 20;
 

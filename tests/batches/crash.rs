@@ -63,9 +63,6 @@ async fn through(site: &Site, client: &Client) {
 
 async fn killed_at(on: On, place: &str) {
     let site = Site::new(on).await;
-    // a lease that a test can wait for
-    let plan = include_str!("../../pipelines/correspondence.toml").replace("lease_s = 120", "lease_s = 3");
-    std::fs::write(site.dir.path().join("config/correspondence.toml"), plan).unwrap();
     let client = site.client().await;
     let (db, ctx) = (site.db().await, Context::system());
     let store = objects::open(&site.settings().objects_options()).await.unwrap();

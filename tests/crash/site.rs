@@ -33,6 +33,7 @@ pub(crate) struct Site {
     pub(crate) port: u16,
     pub(crate) environment: BTreeMap<String, String>,
     key: OnceCell<String>,
+    _database: Option<postgres::Database>,
 }
 
 /// A running `serve`.
@@ -63,10 +64,7 @@ impl Site {
         std::fs::write(config.join("correspondence.toml"), correspondence()).unwrap();
         let key = dir.path().join("audit.key");
         std::fs::write(&key, "17".repeat(32)).unwrap();
-        let database = match on {
-            On::Sqlite => format!("sqlite:{}", data.join("lettercase.db").display()),
-            On::Postgres => postgres::new_database().await,
-        };
+        let (database, kept) = on.database(&data.join("lettercase.db")).await;
         std::fs::create_dir_all(&data).unwrap();
         let clamd = clamd_socket().await;
         let environment = [
@@ -81,7 +79,7 @@ impl Site {
             ("LETTERCASE_SCANNER__RUN_BY", format!("{{ endpoints = [\"unix:{}\"] }}", clamd.display())),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
-        let site = Self { dir, port: postgres::free_port(), environment, key: OnceCell::new() };
+        let site = Self { dir, port: postgres::free_port(), environment, key: OnceCell::new(), _database: kept };
         let db = site.db().await;
         db.migrate().await.unwrap();
         let ctx = Context::system();

@@ -209,7 +209,8 @@ fn every_list_goes_by_an_index_on_sqlite() {
 #[test]
 fn every_list_goes_by_an_index_on_postgres() {
     block_on(async {
-        let db = filled(&postgres::new_database().await).await;
+        let database = postgres::Database::new().await;
+        let db = filled(&database.url).await;
         made_rows_obey_the_ledger_and_only_an_empty_database_takes_them(&db).await;
         fill_up(&db).await;
         analyze(&db).await;

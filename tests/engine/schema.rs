@@ -14,11 +14,8 @@ use crate::on_both;
 use crate::support::{On, World, block_on, postgres};
 
 /// Another database of the world's kind, empty.
-async fn empty(world: &World) -> String {
-    match world.on {
-        On::Sqlite => format!("sqlite:{}", world.dir.path().join("empty.db").display()),
-        On::Postgres => postgres::new_database().await,
-    }
+async fn empty(world: &World) -> (String, Option<postgres::Database>) {
+    world.on.database(&world.dir.path().join("empty.db")).await
 }
 
 fn refusal(checked: Result<(), DbError>) -> String {
@@ -30,7 +27,7 @@ fn refusal(checked: Result<(), DbError>) -> String {
 
 on_both! {
     async fn migrating_twice_is_harmless_and_an_empty_database_is_refused(world: &World) {
-        let url = empty(world).await;
+        let (url, _kept) = empty(world).await;
         let db = Db::open(&url).await.unwrap();
         assert_eq!(db.flavor() == Flavor::Sqlite, world.on == On::Sqlite);
         assert!(refusal(db.check_schema().await).contains("empty"));
@@ -49,7 +46,7 @@ on_both! {
 
 on_both! {
     async fn nodes_that_migrate_at_the_same_time_do_not_disturb_each_other(world: &World) {
-        let url = empty(world).await;
+        let (url, _kept) = empty(world).await;
         let (one, two) = (Db::open(&url).await.unwrap(), Db::open(&url).await.unwrap());
         let (first, second) = tokio::join!(one.migrate(), two.migrate());
         first.unwrap();

@@ -183,7 +183,7 @@ fn cor_41_machines_read_each_sheet_s_mark_and_each_envelope_s_barcode_off_the_pi
                 let mut area = policy().address_area();
                 let first = LETTERS.iter().find(|letter| letter.sheaf.id == envelope.letters[0].id).unwrap();
                 let first_line = first.address.attention.as_ref().unwrap_or(&first.address.name);
-                if !first_line.0.reveal().is_ascii() {
+                if first_line.0.reveal().chars().any(|c| !c.is_ascii() && c.is_uppercase()) {
                     // The accent of a capital may reach into the white above, not out of what is always seen.
                     area.top = policy().envelope.always_seen(&policy().address_window).top;
                 }

@@ -45,6 +45,19 @@ pub enum On {
     Postgres,
 }
 
+impl On {
+    /// The address of an empty database, in this file where it is one, and what keeps it.
+    pub async fn database(self, file: &Path) -> (String, Option<postgres::Database>) {
+        match self {
+            Self::Sqlite => (format!("sqlite:{}", file.display()), None),
+            Self::Postgres => {
+                let made = postgres::Database::new().await;
+                (made.url.clone(), Some(made))
+            }
+        }
+    }
+}
+
 /// Makes two tests of one: it must hold on both databases.
 #[macro_export]
 macro_rules! on_both {
@@ -77,6 +90,11 @@ pub fn run(on: On, test: impl AsyncFnOnce(&World)) {
 /// Runs a future on the runtime that the shared components live on.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     RUNTIME.block_on(future)
+}
+
+/// Lets a future run on that runtime by itself.
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    RUNTIME.spawn(future);
 }
 
 /// Where `make deps` puts what tests need.
@@ -144,6 +162,7 @@ pub struct World {
     pub settings: Settings,
     pub clock: Arc<ManualClock>,
     pub app: App,
+    _database: Option<postgres::Database>,
 }
 
 impl World {
@@ -155,10 +174,7 @@ impl World {
     /// A fresh one with a plan and a scanner of the test's.
     pub async fn with_plan(on: On, plan: IntakePlan, scanner: Scanner) -> Self {
         let dir = tempfile::Builder::new().prefix("lettercase-test-").tempdir().unwrap();
-        let database = match on {
-            On::Sqlite => format!("sqlite:{}", dir.path().join("lettercase.db").display()),
-            On::Postgres => postgres::new_database().await,
-        };
+        let (database, kept) = on.database(&dir.path().join("lettercase.db")).await;
         let environment = [("LETTERCASE_BRAND".to_owned(), "meridian".to_owned())];
         let mut settings = Settings::read(None, environment, Some(dir.path())).unwrap();
         settings.scanner.allow_test_signatures = true;
@@ -167,7 +183,7 @@ impl World {
         db.migrate().await.unwrap();
         let clock = Arc::new(ManualClock::at(start()));
         let app = assemble(&settings, plan, db, scanner, clock.clone()).await;
-        Self { on, dir, settings, clock, app }
+        Self { on, dir, settings, clock, app, _database: kept }
     }
 
     /// The same installation after a restart of its process: the spool is gone, everything else is there.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor};
 
-use super::program;
+use super::{program, spawn};
 
 /// A server, which ends with this process: its keeper reads a pipe that closes when we do, however that is.
 struct Server {
@@ -49,7 +49,8 @@ impl Server {
 fn keep(data: &Path, port: u16) -> Child {
     let script = r#"
         "$1" -D "$2" -k '' -c listen_addresses=127.0.0.1 -p "$3" -c max_connections=400 \
-            -c fsync=off -c synchronous_commit=off -c full_page_writes=off >"$4" 2>&1 &
+            -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+            -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=256MB >"$4" 2>&1 &
         server=$!
         cat >/dev/null
         kill -INT "$server"
@@ -93,15 +94,41 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Makes an empty database and answers its address.
-pub async fn new_database() -> String {
-    static MADE: AtomicU32 = AtomicU32::new(0);
+/// A database that is dropped with this: hundreds of them fill a disk.
+pub struct Database {
+    name: String,
+    /// Its address.
+    pub url: String,
+}
+
+impl Database {
+    /// An empty one.
+    pub async fn new() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("lettercase_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        administer(format!("CREATE DATABASE {name}")).await.unwrap();
+        let url = format!("{}/{name}", SERVER.url.trim_end_matches('/'));
+        Self { name, url }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        spawn(async move {
+            if let Err(error) = administer(drop).await {
+                eprintln!("a test's database stays: {error}");
+            }
+        });
+    }
+}
+
+async fn administer(sql: String) -> sqlx::Result<()> {
     sqlx::any::install_default_drivers();
-    let base = SERVER.url.trim_end_matches('/').to_owned();
-    let name = format!("lettercase_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let address = format!("{}/postgres", SERVER.url.trim_end_matches('/'));
     let mut tries = 0;
     let mut admin = loop {
-        match sqlx::AnyConnection::connect(&format!("{base}/postgres")).await {
+        match sqlx::AnyConnection::connect(&address).await {
             Ok(admin) => break admin,
             Err(error) if tries > 100 => panic!("PostgreSQL can't be reached: {error}"),
             Err(_) => {
@@ -110,7 +137,6 @@ pub async fn new_database() -> String {
             }
         }
     };
-    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    admin.execute(sqlx::raw_sql(create)).await.unwrap();
-    format!("{base}/{name}")
+    admin.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await?;
+    admin.close().await
 }
