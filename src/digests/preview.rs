@@ -69,7 +69,7 @@ pub struct Effect {
 
 /// What an edit does, before it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Preview {
+pub struct EditPreview {
     /// Its next runs.
     pub next: Vec<NextRun>,
     /// Days that were looked back at.
@@ -99,10 +99,10 @@ impl Digests {
     ///
     /// # Errors
     /// When the timing makes no sense, or the database fails.
-    pub async fn preview(&self, standing: &Standing, timing: &Timing) -> Result<Preview, ScheduleError> {
+    pub async fn preview(&self, standing: &Standing, timing: &Timing) -> Result<EditPreview, ScheduleError> {
         let policy = &self.plan.schedules;
         timing.check(standing.schedule.cadence)?;
-        Ok(Preview {
+        Ok(EditPreview {
             next: self.shown_next(standing, timing, policy.preview_runs.into())?,
             days: policy.preview_days,
             effect: self.effect(standing, timing).await?,

@@ -46,7 +46,7 @@ pub struct Timing {
     #[schema(example = "America/New_York", max_length = 64)]
     pub zone: String,
     /// The days of the week; exactly one, where it is weekly.
-    #[schema(value_type = Vec<WeekDay>, min_items = 1, max_items = 7)]
+    #[schema(min_items = 1)]
     pub weekdays: BTreeSet<WeekDay>,
     /// What it does on a holiday of the payer's calendar.
     pub on_holiday: OnHoliday,

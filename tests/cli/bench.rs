@@ -47,7 +47,8 @@ fn the_bench_of_digests_sends_each_mail_once_sqlite() {
 #[test]
 fn the_bench_of_digests_sends_each_mail_once_and_refuses_a_database_with_rows_postgres() {
     block_on(async {
-        let database = postgres::new_database().await;
+        let made = postgres::Database::new().await;
+        let database = made.url.clone();
         let done = digests(Some(&database)).await;
         assert_eq!(done.code, 0, "{done:?}");
         assert_figures(&done.json());

@@ -19,7 +19,7 @@ use crate::access::Caller;
 use crate::db::digest_runs::{self, Run, RunCounts};
 use crate::db::schedules::{self, Revision};
 use crate::db::{DbError, Stamp};
-use crate::digests::preview::{NextRun, Preview};
+use crate::digests::preview::{NextRun, EditPreview};
 use crate::digests::schedules::{ScheduleError, Standing, timing_of};
 use crate::digests::timing::Timing;
 use crate::http::errors::Problem;
@@ -316,13 +316,13 @@ pub struct EditRequest {
 /// See what another timing would do: its next runs, and what it would have done to the last days' letters, beside what the
 /// revision in force would have done. Nothing is kept.
 #[utoipa::path(post, path = "/v1/schedules/{name}/preview", tag = "schedules", request_body = EditRequest,
-    params(("name" = String, Path, description = "Brand and cadence")), responses((status = 200, body = Preview)))]
+    params(("name" = String, Path, description = "Brand and cadence")), responses((status = 200, body = EditPreview)))]
 pub async fn preview(
     State(api): State<Api>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Preview>, Problem> {
+) -> Result<Json<EditPreview>, Problem> {
     let Path(name) = path?;
     let (_, wanted) = body::json::<EditRequest>(&api, &headers, body).await?;
     let standing = api.digests.schedule(&name).await?;
@@ -334,7 +334,7 @@ pub async fn preview(
 pub struct Edited {
     #[serde(flatten)]
     schedule: ScheduleView,
-    preview: Preview,
+    preview: EditPreview,
 }
 
 async fn edited(api: &Api, standing: &Standing) -> Result<impl IntoResponse + use<>, Problem> {
