@@ -12,7 +12,7 @@ use crate::db::digest_runs::{self, Run};
 use crate::db::schedules;
 use crate::db::{DbError, Stamp};
 use crate::digests::Digests;
-use crate::digests::preview::{Effect, NextRun, EditPreview};
+use crate::digests::preview::{EditPreview, Effect, NextRun};
 use crate::digests::rehearsal::Rehearsed;
 use crate::digests::schedules::{ScheduleError, Standing, timing_of};
 use crate::digests::timing::{Timing, read_time};

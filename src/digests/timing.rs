@@ -14,7 +14,7 @@ use croner::Cron;
 use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Span, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
@@ -46,6 +46,7 @@ pub struct Timing {
     #[schema(example = "America/New_York", max_length = 64)]
     pub zone: String,
     /// The days of the week; exactly one, where it is weekly.
+    #[serde(deserialize_with = "each_once")]
     #[schema(min_items = 1)]
     pub weekdays: BTreeSet<WeekDay>,
     /// What it does on a holiday of the payer's calendar.
@@ -58,6 +59,13 @@ pub struct Timing {
     /// Minutes over which the mails of a run are spread.
     #[schema(minimum = 0, maximum = 720)]
     pub spread_minutes: u16,
+}
+
+/// A day that is said twice is more likely another one misspelt.
+fn each_once<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<WeekDay>, D::Error> {
+    let days = Vec::<WeekDay>::deserialize(from)?;
+    let (said, days) = (days.len(), BTreeSet::from_iter(days));
+    if days.len() == said { Ok(days) } else { Err(serde::de::Error::custom("a day of the week is there twice")) }
 }
 
 /// Times as people write them: without seconds.

@@ -19,7 +19,7 @@ use crate::access::Caller;
 use crate::db::digest_runs::{self, Run, RunCounts};
 use crate::db::schedules::{self, Revision};
 use crate::db::{DbError, Stamp};
-use crate::digests::preview::{NextRun, EditPreview};
+use crate::digests::preview::{EditPreview, NextRun};
 use crate::digests::schedules::{ScheduleError, Standing, timing_of};
 use crate::digests::timing::Timing;
 use crate::http::errors::Problem;
