@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts Postfix's smtp-sink and smtp-source under .tools: a mail server that faults can be ordered from, and what the
-# bench measures beside. Nothing is installed and no service is started. The whole of Postfix lies in .tools/root, for
-# tests that queue for real. Does nothing where they are there.
+# bench measures beside; and `postfix-master`, which runs a Postfix that queues for real with a configuration of its
+# caller's. Nothing is installed and no service is started. Does nothing where they are there.
 #
 #   scripts/tools-postfix.sh
 set -euo pipefail
@@ -18,6 +18,7 @@ works() {
         said=$("$bin/$tool" -V 2>&1) || true
         grep -q usage <<<"$said" || return 1
     done
+    [ -x "$bin/postfix-master" ]
 }
 works && exit 0
 
@@ -26,7 +27,11 @@ root="$top/.tools/root"
 multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu")
 libraries="$root/usr/lib/postfix:$root/usr/lib/$multiarch:$root/lib/$multiarch"
 mkdir -p "$bin"
-for tool in smtp-sink smtp-source; do
+for tool in smtp-sink smtp-source postfix-master; do
+    case $tool in
+        postfix-master) runs=usr/lib/postfix/sbin/master ;;
+        *) runs=usr/sbin/$tool ;;
+    esac
     # smtp-sink wants to be told whom to become, where root runs it
     become=
     [ "$tool" != smtp-sink ] || become='[ "$(id -u)" != 0 ] || set -- -u nobody "$@"'
@@ -37,7 +42,7 @@ for tool in smtp-sink smtp-source; do
 LD_LIBRARY_PATH='$libraries'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
 $become
-exec '$root/usr/sbin/$tool' "\$@"
+exec '$root/$runs' "\$@"
 WRAPPER
     chmod 755 "$bin/$tool.new"
     mv "$bin/$tool.new" "$bin/$tool"

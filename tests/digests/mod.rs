@@ -5,6 +5,7 @@ mod choices;
 mod crash;
 mod doors;
 mod planning;
+mod queueing;
 mod schedules;
 mod sending;
 mod why;

@@ -227,6 +227,12 @@ pub fn mail_of(world: &World, user: &UserId, kind: DigestKind, day: Date) -> Mai
     mail_id(&world.settings.brand, day, user, kind).unwrap()
 }
 
+/// The figure `n` that a statement answers.
+pub async fn number(world: &World, statement: &str) -> i64 {
+    let mut conn = world.db().read().await.unwrap();
+    sqlx::query(AssertSqlSafe(statement.to_owned())).fetch_one(&mut *conn).await.unwrap().get("n")
+}
+
 /// Changes rows behind the program's back. Answers how many.
 pub async fn sql(world: &World, statement: &str) -> u64 {
     let mut tx = world.db().begin().await.unwrap();
