@@ -13,7 +13,6 @@ use super::sending::{header, planned, sender, told};
 use crate::mailer::postfix::{PATIENCE, Postfix};
 use crate::mailer::relay::Sink;
 use crate::on_both;
-use crate::support::World;
 use crate::support::digests::{TODAY, mail_of, number};
 
 /// Waits until so many have come, and a little longer, for one that should not.
@@ -88,7 +87,10 @@ on_both! {
 on_both! {
     async fn cor_34_what_a_relay_reports_as_undeliverable_suppresses_its_address(world: &World) {
         let transport = tempfile::NamedTempFile::with_prefix_in("lettercase-transport-", "/tmp").unwrap();
-        std::fs::write(transport.path(), "gone@practice.example error:5.1.1 no such mailbox\n").unwrap();
+        // refused behind Postfix, so that it learns of it when it has said yes to us
+        let refusing = Sink::start(&["-f", "RCPT", "-B", "550 5.1.1 no such mailbox"]).await;
+        let route = format!("gone@practice.example smtp:[127.0.0.1]:{}\n", refusing.port);
+        std::fs::write(transport.path(), route).unwrap();
         std::fs::set_permissions(transport.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
         let maps = format!("transport_maps = texthash:{}\n", transport.path().display());
         let Some(postfix) = Postfix::start(&maps).await else { return };
