@@ -83,6 +83,7 @@ impl Node {
         tasks.push(tokio::spawn(async move { engine.run().await }));
         tasks.push(tokio::spawn(reconcile(app.clone(), stop.subscribe())));
         tasks.push(tokio::spawn(beat(app.digests.clone(), stop.subscribe())));
+        tasks.push(tokio::spawn(plan_digests(app.digests.clone(), stop.subscribe())));
         tasks.push(tokio::spawn(send_digests(app.digests.clone(), stop.subscribe())));
         let sources = app.sources().await?;
         tasks.extend((0..sources.all().len()).map(|at| tokio::spawn(watch(sources.clone(), at, stop.subscribe()))));
@@ -166,7 +167,7 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Looks each second whether digests are due, plans those that are, and ends those whose mails have ended.
+/// Looks each second whether digests are due.
 async fn beat(digests: Digests, stopping: watch::Receiver<bool>) {
     let tick = move || {
         let digests = digests.clone();
@@ -176,31 +177,36 @@ async fn beat(digests: Digests, stopping: watch::Receiver<bool>) {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = %error, "could not look whether digests are due"),
             }
-            // slice by slice; what is left is taken up at the next beat, on this node or another
-            let planned = async {
-                while digests.plan_step().await? {}
-                digests.finish_runs().await
-            };
-            if let Err(error) = planned.await {
-                tracing::warn!(error = %error, "could not plan digests");
-            }
         }
     };
     heartbeat::run(stopping, tick).await;
 }
 
-/// Plans and sends what is due, again and again.
-async fn send_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
-    const PAUSE: Duration = Duration::from_secs(1);
-    let sender = digests.mail.clone().map(|mail| Sender::new(digests.clone(), mail));
-    if sender.is_none() {
-        tracing::info!("the settings name no mail relay: digests are planned, and wait");
-    }
-    while tokio::time::timeout(PAUSE, stopping.wait_for(|stop| *stop)).await.is_err() {
-        if let Err(error) = digests.plan_due().await {
+/// How often is looked for digests to plan and mails to send.
+const DIGESTS_EVERY: Duration = Duration::from_secs(1);
+
+/// Plans the runs that are due, and ends those whose mails have ended, again and again.
+async fn plan_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
+    while tokio::time::timeout(DIGESTS_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
+        let planned = async {
+            // slice by slice; what is left is taken up by another node, or after the start
+            while !*stopping.borrow() && digests.plan_step().await? {}
+            digests.finish_runs().await
+        };
+        if let Err(error) = planned.await {
             tracing::warn!(error = %error, "could not plan digests");
         }
-        let Some(sender) = &sender else { continue };
+    }
+}
+
+/// Sends what is due, again and again.
+async fn send_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
+    let Some(mail) = digests.mail.clone() else {
+        tracing::info!("the settings name no mail relay: digests are planned, and wait");
+        return;
+    };
+    let sender = Sender::new(digests, mail);
+    while tokio::time::timeout(DIGESTS_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
         let sending = sender.send_due();
         tokio::pin!(sending);
         let sent = tokio::select! {

@@ -14,7 +14,7 @@ use crate::db::{DbError, Stamp};
 use crate::digests::Digests;
 use crate::digests::preview::{EditPreview, Effect, NextRun};
 use crate::digests::rehearsal::Rehearsed;
-use crate::digests::schedules::{ScheduleError, Standing, timing_of};
+use crate::digests::schedules::{AT_COMMAND_LINE, ScheduleError, Standing, timing_of};
 use crate::digests::timing::{Timing, read_time};
 use crate::http::api::rehearsals::{RehearsedRun, explanation};
 use crate::http::api::schedules::{RevisionView, RunView, ScheduleView};
@@ -24,7 +24,7 @@ use crate::model::ids::{RunId, Tin};
 use crate::outside::context::Context;
 
 /// Who acts, until people at the command line are known.
-const ACTOR: &str = "cli";
+const ACTOR: &str = AT_COMMAND_LINE;
 
 /// A schedule, by what people call it.
 #[derive(Args)]

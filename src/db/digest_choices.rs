@@ -11,7 +11,7 @@ use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_number, opt_
 use crate::db::digest_plans::category_of;
 use crate::db::{events, reference};
 use crate::model::access::Entitlement;
-use crate::model::digest::{Cadence, ChoiceSource};
+use crate::model::digest::{Cadence, ChoiceSource, LeftOut};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::ids::{Brand, MailId, Tin, UserId};
 use crate::model::letter::LetterCategory;
@@ -125,7 +125,33 @@ fn read_tin(row: &AnyRow) -> Result<OfTin, DbError> {
     Ok(OfTin { tin: parsed(row, "tin")?, uid: text(row, "uid")?, choices })
 }
 
-/// Writes a user's choice over that of `version`; `None`: there is none yet. Answers the new version.
+/// Leaves out what waits for a user who had chosen off, for one practice or all, and is about to choose otherwise: turning
+/// on does not bring what is past. `starts_with`: what holds where nothing was chosen.
+async fn set_aside(
+    conn: &mut Conn,
+    stamp: Stamp<'_>,
+    (user, tin, category): (&UserId, Option<&Tin>, LetterCategory),
+    starts_with: Cadence,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE notification SET state = 'left_out', reason = $1, decided_at = $2
+         WHERE user_id = $3 AND state = 'waiting' AND ($4 = '' OR tin = $4)
+         AND CASE WHEN category = 'precertification' THEN category ELSE 'claim' END = $5
+         AND COALESCE((SELECT c.cadence FROM digest_choice c WHERE c.user_id = notification.user_id
+                       AND c.tin = notification.tin AND c.category = $5), $6) = 'off'",
+    )
+    .bind(LeftOut::WasOff.as_str())
+    .bind(stamp.now())
+    .bind(user.as_str())
+    .bind(tin.map_or("", Tin::as_str))
+    .bind(category.as_str())
+    .bind(starts_with.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes a user's choice over that of `version`; `None`: there is none yet, and `starts_with` held. Answers the new version.
 ///
 /// # Errors
 /// [`DbError::Stale`] when it has changed since.
@@ -135,8 +161,11 @@ pub async fn put(
     brand: &Brand,
     (user, tin, category): (&UserId, &Tin, LetterCategory),
     (cadence, source): (Cadence, ChoiceSource),
-    version: Option<i64>,
+    (version, starts_with): (Option<i64>, Cadence),
 ) -> Result<i64, DbError> {
+    if cadence != Cadence::Off {
+        set_aside(conn, stamp, (user, Some(tin), category), starts_with).await?;
+    }
     let statement = match version {
         None => {
             "INSERT INTO digest_choice (user_id, tin, category, cadence, source, changed_at, version)
@@ -173,7 +202,11 @@ pub async fn put_all(
     brand: &Brand,
     (user, category): (&UserId, LetterCategory),
     cadence: Cadence,
+    starts_with: Cadence,
 ) -> Result<u64, DbError> {
+    if cadence != Cadence::Off {
+        set_aside(conn, stamp, (user, None, category), starts_with).await?;
+    }
     let done = sqlx::query(
         "INSERT INTO digest_choice (user_id, tin, category, cadence, source, changed_at, version)
          SELECT t.user_id, t.tin, $2, $3, $4, $5, 1 FROM user_tin t
@@ -215,7 +248,8 @@ pub async fn load(
         _ => {}
     }
     let version = known.map(|choice| choice.version);
-    put(conn, stamp, brand, (user, tin, category), (cadence, ChoiceSource::Load), version).await?;
+    // what holds where nothing was chosen, a load does not know: it counts as what the user had elsewhere
+    put(conn, stamp, brand, (user, tin, category), (cadence, ChoiceSource::Load), (version, cadence)).await?;
     Ok(true)
 }
 

@@ -27,37 +27,45 @@ pub struct Taken {
     pub version: i64,
 }
 
-/// As [`claim`] takes them; parameters are token, end of the lease, now, and how many. Those of a paused schedule stay.
-macro_rules! claim {
-    ($lock:literal) => {
-        concat!(
-            "WITH due AS MATERIALIZED (
-                 SELECT m.id FROM digest_mail m WHERE m.next_at IS NOT NULL AND m.next_at <= $3
-                 AND m.run_id NOT IN (SELECT r.id FROM digest_run r JOIN schedule s ON s.id = r.schedule_id
-                                      WHERE r.ended_at IS NULL AND s.paused_at IS NOT NULL)
-                 ORDER BY m.next_at, m.id LIMIT $4 ",
-            $lock,
-            ")
-             UPDATE digest_mail SET state = 'claimed', lease_token = $1, lease_until = $2, next_at = NULL,
-                 tries = tries + 1, version = version + 1
-             WHERE id IN (SELECT id FROM due)
-             RETURNING id, brand, tries, version,
-                 (SELECT u.email FROM app_user u WHERE u.id = digest_mail.user_id) AS email"
-        )
-    };
-}
+/// The runs whose mails wait, for their schedule is paused. Those that a person asked for do not: neither an extra one nor
+/// one that was held and approved.
+pub(super) const PAUSED: &str = "SELECT r.id FROM digest_run r JOIN schedule s ON s.id = r.schedule_id
+    WHERE r.ended_at IS NULL AND s.paused_at IS NOT NULL AND r.asked_by = 'scheduler'";
 
-/// Takes up to `limit` mails whose time has come, until the lease ends.
+/// Takes up to `limit` mails of these brands whose time has come, until the lease ends. Those of a paused schedule stay.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn claim(db: &Db, stamp: Stamp<'_>, token: &str, until: i64, limit: i64) -> Result<Vec<Taken>, DbError> {
-    let statement = match db.flavor() {
-        Flavor::Sqlite => claim!(""),
-        Flavor::Postgres => claim!("FOR UPDATE SKIP LOCKED"),
+pub async fn claim(
+    db: &Db,
+    stamp: Stamp<'_>,
+    brands: &[Brand],
+    (token, until): (&str, i64),
+    limit: i64,
+) -> Result<Vec<Taken>, DbError> {
+    let lock = match db.flavor() {
+        Flavor::Sqlite => "",
+        Flavor::Postgres => "FOR UPDATE SKIP LOCKED",
     };
+    let places: Vec<String> = (5..5 + brands.len()).map(|n| format!("${n}")).collect();
+    let statement = format!(
+        "WITH due AS MATERIALIZED (
+             SELECT m.id FROM digest_mail m WHERE m.next_at IS NOT NULL AND m.next_at <= $3
+             AND m.run_id NOT IN ({PAUSED}) AND m.brand IN ({})
+             ORDER BY m.next_at, m.id LIMIT $4 {lock})
+         UPDATE digest_mail SET state = 'claimed', lease_token = $1, lease_until = $2, next_at = NULL,
+             tries = tries + 1, version = version + 1
+         WHERE id IN (SELECT id FROM due)
+         RETURNING id, brand, tries, version,
+             (SELECT u.email FROM app_user u WHERE u.id = digest_mail.user_id) AS email",
+        places.join(", ")
+    );
     let mut tx = db.begin().await?;
-    let rows = sqlx::query(statement).bind(token).bind(until).bind(stamp.now()).bind(limit).fetch_all(&mut *tx).await?;
+    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(token).bind(until).bind(stamp.now()).bind(limit);
+    for brand in brands {
+        query = query.bind(brand.as_str());
+    }
+    let rows = query.fetch_all(&mut *tx).await?;
     tx.commit().await?;
     let read = |row: &AnyRow| {
         Ok(Taken {
@@ -71,20 +79,26 @@ pub async fn claim(db: &Db, stamp: Stamp<'_>, token: &str, until: i64, limit: i6
     rows.iter().map(read).collect()
 }
 
-/// Whether any lease has run out, and whether any mail's time has come.
+/// No mail waits longer than this, in microseconds: a run spreads its mails over a day at most, and tries are closer.
+const LONGEST_WAIT: i64 = 25 * 3_600 * 1_000_000;
+
+/// Whether something is to be recovered, and whether any mail's time has come.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn outlook(conn: &mut Conn, now: Timestamp) -> Result<(bool, bool), DbError> {
-    let row = sqlx::query(
+    let statement = format!(
         "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE lease_until IS NOT NULL AND lease_until < $1 LIMIT 1) a)
+                + (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE next_at IS NOT NULL AND next_at > $2 LIMIT 1) c)
                     AS lapsed,
-                (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE next_at IS NOT NULL AND next_at <= $1 LIMIT 1) b)
-                    AS due",
-    )
-    .bind(now.as_microsecond())
-    .fetch_one(conn)
-    .await?;
+                (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE next_at IS NOT NULL AND next_at <= $1
+                                       AND run_id NOT IN ({PAUSED}) LIMIT 1) b) AS due"
+    );
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(now.as_microsecond())
+        .bind(now.as_microsecond().saturating_add(LONGEST_WAIT))
+        .fetch_one(conn)
+        .await?;
     Ok((number(&row, "lapsed")? > 0, number(&row, "due")? > 0))
 }
 
@@ -98,28 +112,31 @@ fn pairs<T: Copy>(first: usize, mut of: Vec<T>) -> (String, Vec<T>) {
     ((0..of.len()).map(place).collect::<Vec<_>>().join(", "), of)
 }
 
-/// Marks mails as about to go: what is not this node's any more is left out of the answer. Their text may go once this
-/// is committed, and not before. `at`: when, in microseconds; by that they are known from then on.
+/// Marks mails as about to go, and begins their lease anew: what is not this node's any more is left out of the answer.
+/// Their text may go once this is committed, and not before. `at`: when, in microseconds; by that they are known from then
+/// on.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn submitting(
     conn: &mut Conn,
     at: i64,
-    token: &str,
+    (token, until): (&str, i64),
     mails: &[(&MailId, i64)],
     (relay, template_version): (&str, &str),
 ) -> Result<Vec<MailId>, DbError> {
     if mails.is_empty() {
         return Ok(Vec::new());
     }
-    let (places, mails) = pairs(5, mails.to_vec());
+    let (places, mails) = pairs(6, mails.to_vec());
     let statement = format!(
         "UPDATE digest_mail SET state = 'submitting', submitted_at = $1, relay = $2, template_version = $3,
-             version = version + 1
-         WHERE state = 'claimed' AND lease_token = $4 AND (id, version) IN (VALUES {places}) RETURNING id"
+             lease_until = $5, version = version + 1
+         WHERE state = 'claimed' AND lease_token = $4 AND lease_until > $1 AND (id, version) IN (VALUES {places})
+         RETURNING id"
     );
-    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(at).bind(relay).bind(template_version).bind(token);
+    let mut query =
+        sqlx::query(AssertSqlSafe(statement)).bind(at).bind(relay).bind(template_version).bind(token).bind(until);
     for (id, version) in mails {
         query = query.bind(id.as_str()).bind(version);
     }
@@ -211,14 +228,24 @@ pub struct Recovered {
     pub in_doubt: u64,
 }
 
-/// Takes back what silent nodes had: the leases that have run out.
+/// Takes back what silent nodes had: the leases that have run out. And has mails go that are put off to a time that no mail
+/// waits for.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn recover(conn: &mut Conn, stamp: Stamp<'_>) -> Result<Recovered, DbError> {
     let now = stamp.now();
+    // what a clock that was ahead put off
+    sqlx::query(
+        "UPDATE digest_mail SET next_at = $1, version = version + 1 WHERE next_at IS NOT NULL AND next_at > $2",
+    )
+    .bind(now)
+    .bind(now.saturating_add(LONGEST_WAIT))
+    .execute(&mut *conn)
+    .await?;
     let planned = sqlx::query(
-        "UPDATE digest_mail SET state = 'planned', next_at = $1, lease_until = NULL, version = version + 1
+        "UPDATE digest_mail SET state = 'planned', next_at = $1, lease_until = NULL, tries = tries - 1,
+             version = version + 1
          WHERE lease_until IS NOT NULL AND lease_until < $1 AND state = 'claimed'",
     )
     .bind(now)
@@ -352,7 +379,8 @@ pub async fn list(conn: &mut Conn, which: &Which, after: Option<&MailId>, limit:
     rows.iter().map(read).collect()
 }
 
-/// Has a mail in doubt sent again, under the same Message-ID, or says that it is not to be.
+/// Has a mail in doubt sent again, under the same Message-ID, or says that it is not to be. One that was refused can be sent
+/// again, too.
 ///
 /// # Errors
 /// [`DbError::Stale`] when it is in doubt no more, or was changed since `version`.
@@ -362,8 +390,9 @@ pub async fn decide(conn: &mut Conn, stamp: Stamp<'_>, id: &MailId, version: i64
         if again { (MailState::Planned, Some(now), None) } else { (MailState::Closed, None, Some(now)) };
     // without a token: whoever had it is not listened to any more
     let done = sqlx::query(
-        "UPDATE digest_mail SET state = $1, next_at = $2, ended_at = $3, lease_token = NULL, version = version + 1
-         WHERE id = $4 AND version = $5 AND state = 'in_doubt'",
+        "UPDATE digest_mail SET state = $1, next_at = $2, ended_at = $3, lease_token = NULL,
+             tries = CASE WHEN state = 'rejected' THEN 0 ELSE tries END, version = version + 1
+         WHERE id = $4 AND version = $5 AND (state = 'in_doubt' OR (state = 'rejected' AND $2 IS NOT NULL))",
     )
     .bind(state.as_str())
     .bind(next_at)

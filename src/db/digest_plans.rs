@@ -4,6 +4,7 @@
 //! right before sending and for dry runs.
 
 pub mod dry;
+mod fold;
 pub mod recheck;
 
 use std::collections::BTreeSet;
@@ -28,11 +29,11 @@ macro_rules! choice {
     };
 }
 
-/// Whether a run takes the notification `n` with the choice `c`. Parameters: $2 what users start with, $5 the cadences
-/// served between blanks, $6 the next weekly run, before which what needs an answer goes daily, 0 where it does not.
+/// Whether a run takes the notification `n` with the choice `c`: also what was in a mail that did not go on its day.
+/// Parameters: $2 what users start with, $5 the cadences served between blanks, $6 the next weekly run, before which what needs an answer goes daily, 0 where it does not.
 macro_rules! served {
     () => {
-        " ($5 LIKE '% ' || COALESCE(c.cadence, $2) || ' %'
+        " ($5 LIKE '% ' || COALESCE(c.cadence, $2) || ' %' OR n.carried = 1
            OR (COALESCE(c.cadence, $2) = 'weekly' AND n.kind IN ('claim_action', 'precert_action') AND n.due_at < $6)) "
     };
 }
@@ -79,6 +80,8 @@ pub struct Rules {
     pub starts_with: Cadence,
     /// The next weekly run, before whose time what needs an answer goes daily to weekly readers, too; `None`: it does not.
     pub answers_before: Option<Timestamp>,
+    /// When the run's day begins where the brand is.
+    pub day_begins: Timestamp,
 }
 
 impl Rules {
@@ -218,6 +221,10 @@ pub async fn slice(
         end_planning(conn, stamp, run).await?;
         return Ok(None);
     };
+    let folded = fold::fold(conn, stamp, run, &last).await?;
+    if folded > 0 {
+        tracing::info!(run = run.id.as_str(), mails = folded, "mails that did not go on their day go with later ones");
+    }
     let left_out = leave_out(conn, stamp, run, rules, &last).await?;
     make_mails(conn, stamp, run, rules, &last).await?;
     let (planned, of) = planned(conn, run, &last).await?;
@@ -318,7 +325,11 @@ macro_rules! bound {
     };
 }
 
-/// A mail for each user and kind of what waits. Where that of the day is there already, it goes on waiting (COR-33).
+/// Days after which a mail that did not go is given up, and more.
+const OVERDUE_DAYS: i32 = 30;
+
+/// A mail for each user and kind of what waits. Where that of the day is there already, or one of an earlier day went on
+/// this one, it goes on waiting (COR-33).
 async fn make_mails(conn: &mut Conn, stamp: Stamp<'_>, run: &Run, rules: Rules, last: &UserId) -> Result<(), DbError> {
     let statement = concat!(
         "INSERT INTO digest_mail (id, run_id, brand, user_id, kind, day, state, items, letters, tries, created_at, version)
@@ -328,9 +339,16 @@ async fn make_mails(conn: &mut Conn, stamp: Stamp<'_>, run: &Run, rules: Rules, 
         choice!(),
         "WHERE n.brand = $7 AND n.state = 'waiting' AND n.user_id > $8 AND n.user_id <= $9 AND",
         served!(),
-        "GROUP BY n.user_id, n.kind ON CONFLICT DO NOTHING"
+        "AND NOT EXISTS (SELECT 1 FROM digest_mail x WHERE x.user_id = n.user_id AND x.day >= $10 AND x.day < $4
+                         AND x.brand = $7 AND x.kind = n.kind AND x.submitted_at >= $11)
+         GROUP BY n.user_id, n.kind ON CONFLICT DO NOTHING"
     );
-    bound!(statement, stamp, run, rules, last).execute(conn).await?;
+    let overdue = run.day.saturating_sub(jiff::Span::new().days(OVERDUE_DAYS));
+    bound!(statement, stamp, run, rules, last)
+        .bind(overdue.to_string())
+        .bind(rules.day_begins.as_microsecond())
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

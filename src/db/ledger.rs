@@ -160,7 +160,9 @@ pub struct DigestCount {
     pub taken_out: i64,
     /// Notifications whose state does not go with their reason and mail.
     pub unexplained: i64,
-    /// Letters that mails told of when they were planned, by their items.
+    /// Notifications that were left out beside runs, when their users turned mails on.
+    pub set_aside: i64,
+    /// Letters that mails told of when they were planned, by their items, less those that a later mail took over.
     pub planned: i64,
     /// Letters that they tell of, by their items.
     pub told: i64,
@@ -234,7 +236,9 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
                               WHEN state = 'mailed' THEN reason IS NOT NULL OR mail_id IS NULL
                               WHEN state = 'left_out' THEN COALESCE(reason, '') = ''
                               ELSE 1 = 1 END GROUP BY brand
-         UNION ALL SELECT 'planned', d.brand, NULL, CAST(SUM(i.letters) AS BIGINT) FROM digest_item i
+         UNION ALL SELECT 'set_aside', brand, NULL, COUNT(*) FROM notification
+                   WHERE state = 'left_out' AND mail_id IS NULL AND reason = 'was_off' GROUP BY brand
+         UNION ALL SELECT 'planned', d.brand, NULL, CAST(SUM(i.letters - i.carried) AS BIGINT) FROM digest_item i
                    JOIN digest_mail d ON d.id = i.mail_id GROUP BY d.brand
          UNION ALL SELECT 'told', d.brand, NULL, CAST(SUM(COALESCE(i.sent_letters, i.letters)) AS BIGINT) FROM digest_item i
                    JOIN digest_mail d ON d.id = i.mail_id GROUP BY d.brand
@@ -349,6 +353,7 @@ pub async fn count(conn: &mut Conn) -> Result<Ledger, DbError> {
         left_out: figure("notification", brand, NotificationState::LeftOut.as_str()),
         taken_out: figure("taken_out", brand, ""),
         unexplained: figure("odd_notification", brand, ""),
+        set_aside: figure("set_aside", brand, ""),
         planned: figure("planned", brand, ""),
         told: figure("told", brand, ""),
         left_out_by_runs: figure("left_out_by_runs", brand, ""),
@@ -408,7 +413,7 @@ impl DigestCount {
         (self.notified - self.waiting - self.mailed - self.left_out).abs()
             + (self.planned - self.mailed - self.taken_out).abs()
             + (self.told - self.mailed).abs()
-            + (self.left_out_by_runs - self.left_out + self.taken_out).abs()
+            + (self.left_out_by_runs + self.set_aside - self.left_out + self.taken_out).abs()
             + self.unexplained
     }
 }

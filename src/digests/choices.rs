@@ -93,7 +93,8 @@ impl Digests {
         let same = known.as_ref().is_some_and(|it| it.cadence == cadence && it.source == ChoiceSource::User);
         if !same {
             let (of, to) = ((user, tin, category), (cadence, ChoiceSource::User));
-            let put = digest_choices::put(&mut tx, stamp, &installation_brand(), of, to, version).await;
+            let known = (version, self.plan.choices.starts_with);
+            let put = digest_choices::put(&mut tx, stamp, &installation_brand(), of, to, known).await;
             put.map_err(|error| if error.is_conflict() { conflict() } else { error.into() })?;
         }
         let choice = digest_choices::get(&mut tx, user, tin, category).await?;
@@ -116,9 +117,9 @@ impl Digests {
         there_is_a_choice_for(category)?;
         let stamp = Stamp { ctx: &self.ctx, actor };
         let mut tx = self.db.begin().await?;
-        let brand = installation_brand();
+        let (brand, starts_with) = (installation_brand(), self.plan.choices.starts_with);
         let changed = if users::rights(&mut tx, user).await? == *rights {
-            digest_choices::put_all(&mut tx, stamp, &brand, (user, category), cadence).await?
+            digest_choices::put_all(&mut tx, stamp, &brand, (user, category), cadence, starts_with).await?
         } else {
             let mut changed = 0;
             let readable = |rights: &TinRights| rights.entitlements.contains(&category.entitlement());
@@ -126,7 +127,8 @@ impl Digests {
                 let known = digest_choices::get(&mut tx, user, tin, category).await?;
                 if known.as_ref().is_none_or(|it| it.cadence != cadence || it.source != ChoiceSource::User) {
                     let (of, to) = ((user, tin, category), (cadence, ChoiceSource::User));
-                    digest_choices::put(&mut tx, stamp, &brand, of, to, known.map(|it| it.version)).await?;
+                    let known = (known.map(|it| it.version), starts_with);
+                    digest_choices::put(&mut tx, stamp, &brand, of, to, known).await?;
                     changed += 1;
                 }
             }

@@ -196,7 +196,7 @@ mod tests {
             ("users_per_step = 500", "users_per_step = 0", "[digests]"),
             ("planning_lease_s = 120", "planning_lease_s = 0", "planning_lease_s"),
             ("weekdays = [\"monday\"]", "weekdays = [\"monday\", \"friday\"]", "weekly exactly one"),
-            ("tries = 6", "tries = 0", "[sending]"),
+            ("tries = 26", "tries = 0", "[sending]"),
             ("soft_bounces = 3", "soft_bounces = 0", "[returns]"),
             ("accept_s = 120", "accept_s = 220", "[relays]"),
             ("[choices]\n", "[choices]\nsurprise = 1\n", "surprise"),

@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use super::Digests;
+use super::timing::first_instant;
 use crate::db::digest_plans::dry::{self, Counted, Line, Supposed};
 use crate::db::digest_plans::recheck::{self, Rechecked};
 use crate::db::digest_plans::{self, Rules, Run};
@@ -85,7 +86,7 @@ impl Digests {
     async fn plan_slice(&self, stamp: Stamp<'_>) -> Result<bool, DbError> {
         let mut tx = self.db.begin_snapshot().await?;
         let Some(run) = digest_plans::oldest(&mut tx).await? else { return Ok(false) };
-        let rules = self.rules(&mut tx, &run.brand).await?;
+        let rules = self.rules(&mut tx, &run.brand, run.day).await?;
         let users = self.plan.digests.users_per_step;
         let slice =
             digest_plans::slice(&mut tx, stamp, &run, rules, users, |mail| spread(&run, mail, self.ctx.now())).await?;
@@ -100,12 +101,14 @@ impl Digests {
     }
 
     /// By what a run of the brand is planned. Where weekly digests are paused, their next run is never.
-    async fn rules(&self, conn: &mut Conn, brand: &Brand) -> Result<Rules, DbError> {
+    async fn rules(&self, conn: &mut Conn, brand: &Brand, day: Date) -> Result<Rules, DbError> {
         let answers_before = match self.plan.digests.action_daily_when_due {
             true => Some(self.next_at(conn, brand, Cadence::Weekly).await?.unwrap_or(Timestamp::MAX)),
             false => None,
         };
-        Ok(Rules { starts_with: self.plan.choices.starts_with, answers_before })
+        let zone = self.zone_of(conn, brand).await?;
+        let day_begins = first_instant(&zone, day.to_datetime(Time::midnight())).unwrap_or(Timestamp::MAX);
+        Ok(Rules { starts_with: self.plan.choices.starts_with, answers_before, day_begins })
     }
 
     /// Ends the runs whose mails have all come to an end. Answers which.
@@ -150,7 +153,7 @@ impl Digests {
     ) -> Result<DryRun, DbError> {
         let mut conn = self.db.read().await?;
         let now = self.ctx.now();
-        let rules = self.rules(&mut conn, brand).await?;
+        let rules = self.rules(&mut conn, brand, day).await?;
         let supposed = Supposed { brand, serves, day, rules, now };
         let counts = dry::count(&mut conn, &supposed).await?;
         let lines = dry::lines(&mut conn, &supposed, after, i64::from(users)).await?;

@@ -100,7 +100,8 @@ impl Digests {
         users: u32,
     ) -> Result<Rehearsed, ScheduleError> {
         let schedule = &standing.schedule;
-        let day = standing.timing.resolve(schedule.cadence, &self.calendar)?.local_day(self.ctx.now());
+        let zone = self.zone_of(&mut *self.db.read().await?, &schedule.brand).await?;
+        let day = zone.to_datetime(self.ctx.now()).date();
         let serves = BTreeSet::from([schedule.cadence]);
         let found = self.dry_run(&schedule.brand, &serves, day, after, users).await?;
         Ok(Rehearsed { serves, day, found })

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
@@ -19,6 +20,8 @@ use crate::db::{Conn, DbError, Stamp};
 use crate::model::digest::{Cadence, RevisionState, RunKind, RunReason, RunState};
 use crate::model::ids::{Brand, RunId};
 
+/// Who acts at the command line.
+pub const AT_COMMAND_LINE: &str = "cli";
 /// Who opens runs whose time has come, and makes schedules from policy.
 pub const SCHEDULER: &str = "scheduler";
 
@@ -132,21 +135,32 @@ impl Digests {
     /// # Errors
     /// When the database fails; the next tick does what this one did not.
     pub async fn tick(&self) -> Result<Ticked, DbError> {
-        let now = self.ctx.now();
         let mut all = Ticked::default();
+        let mut failed = Ok(());
         for brand in self.brands.iter() {
-            if !self.is_due(brand, now).await? {
-                continue;
+            // one that fails does not keep the others from their time
+            match self.tick_of(brand).await {
+                Ok(ticked) => {
+                    all.opened += ticked.opened;
+                    all.held += ticked.held;
+                    all.skipped += ticked.skipped;
+                }
+                Err(error) => failed = Err(error),
             }
-            let mut tx = self.db.begin().await?;
-            schedules::lock(&mut tx, brand).await?;
-            let ticked = self.open_due(&mut tx, brand, now).await?;
-            tx.commit().await.map_err(DbError::from)?;
-            all.opened += ticked.opened;
-            all.held += ticked.held;
-            all.skipped += ticked.skipped;
         }
-        Ok(all)
+        failed.map(|()| all)
+    }
+
+    async fn tick_of(&self, brand: &Brand) -> Result<Ticked, DbError> {
+        let now = self.ctx.now();
+        if !self.is_due(brand, now).await? {
+            return Ok(Ticked::default());
+        }
+        let mut tx = self.db.begin().await?;
+        schedules::lock(&mut tx, brand).await?;
+        let ticked = self.open_due(&mut tx, brand, now).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(ticked)
     }
 
     /// A look without a lock, for the many seconds in which nothing is due.
@@ -184,6 +198,20 @@ impl Digests {
         Ok(Standing { schedule, timing, proposal: None, known })
     }
 
+    /// The zone whose days a brand's mails are counted by (COR-33): that of its daily schedule.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn zone_of(&self, conn: &mut Conn, brand: &Brand) -> Result<TimeZone, DbError> {
+        Ok(self.zone_among(&self.standing(conn, brand, self.ctx.now()).await?))
+    }
+
+    fn zone_among(&self, standing: &[Standing]) -> TimeZone {
+        let daily = standing.iter().find(|one| one.schedule.cadence == Cadence::Daily);
+        let rhythm = daily.and_then(|one| one.rhythm(self).ok());
+        rhythm.map_or_else(|| self.calendar.zone().clone(), |rhythm| rhythm.zone().clone())
+    }
+
     /// Opens what is due of a brand. The caller holds the rows of its schedules.
     async fn open_due(&self, conn: &mut Conn, brand: &Brand, now: Timestamp) -> Result<Ticked, DbError> {
         let standing = self.standing(conn, brand, now).await?;
@@ -209,14 +237,14 @@ impl Digests {
         ticked: &mut Ticked,
     ) -> Result<(), DbError> {
         let stamp = Stamp { ctx: &self.ctx, actor: SCHEDULER };
-        let rhythm = one.rhythm(self)?;
+        let zone = self.zone_among(standing);
         let at = due.occurrence.at;
         let late = now.duration_since(at) > self.on_time();
-        let day = rhythm.local_day(if late && due.decision == Decision::Run { now } else { at });
+        let day = zone.to_datetime(if late && due.decision == Decision::Run { now } else { at }).date();
         let mut serves = BTreeSet::from([one.schedule.cadence]);
         let (state, reason) = match due.decision {
             Decision::Run => {
-                serves = self.serves(conn, (standing, all), (one, &rhythm), day, now).await?;
+                serves = self.serves(conn, (standing, all), (one, &zone), day, now).await?;
                 (RunState::Planning, None)
             }
             Decision::Hold => (RunState::Held, Some(RunReason::Late)),
@@ -255,7 +283,7 @@ impl Digests {
         &self,
         conn: &mut Conn,
         (standing, all): (&[Standing], &[(&Standing, Due)]),
-        (one, rhythm): (&Standing, &Rhythm<'_>),
+        (one, zone): (&Standing, &TimeZone),
         day: Date,
         now: Timestamp,
     ) -> Result<BTreeSet<Cadence>, DbError> {
@@ -267,7 +295,7 @@ impl Digests {
                 serves.insert(other.schedule.cadence);
                 continue;
             }
-            let Some(run) = other.rhythm(self)?.on_day(day, rhythm.zone()) else { continue };
+            let Some(run) = other.rhythm(self)?.on_day(day, zone) else { continue };
             let has_row = digest_runs::of_period(conn, &other.schedule.id, &run.period.to_string()).await?.is_some();
             // one that has a row and did not run, waits for a person or was left out
             if run.at > now && !has_row && other.schedule.paused.is_none() {
@@ -440,15 +468,52 @@ impl Digests {
         let mut tx = self.db.begin().await?;
         let standing = self.take(&mut tx, name, seen).await?;
         let (proposed, timing) = waiting(&standing, revision)?;
-        if self.plan.schedules.second_administrator && person(&proposed.proposed_by) == person(stamp.actor) {
+        let same = person(&proposed.proposed_by) == person(stamp.actor);
+        // who is at the command line, is not known
+        if self.plan.schedules.second_administrator && (same || stamp.actor == AT_COMMAND_LINE) {
             return Err(ScheduleError::SecondPerson);
         }
         // a zone that was known then need not be known to this node
         timing.check(standing.schedule.cadence)?;
         schedules::confirm(&mut tx, stamp, &standing.schedule, revision).await?;
+        let before = standing;
+        let standing = self.by_name(&mut tx, name).await?;
+        self.write_off(&mut tx, stamp, &before, &standing).await?;
         let standing = self.by_name(&mut tx, name).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(standing)
+    }
+
+    /// A period whose time was still to come, and that an edit moved to before the edit, has no run: its history says so.
+    /// What it would have told goes with the next.
+    async fn write_off(
+        &self,
+        conn: &mut Conn,
+        stamp: Stamp<'_>,
+        before: &Standing,
+        standing: &Standing,
+    ) -> Result<(), DbError> {
+        let now = self.ctx.now();
+        let rhythm = standing.rhythm(self)?;
+        let passed = rhythm.between(rhythm.period_begins(now), now);
+        // where the zone changed, a period may have begun in one of them only
+        let ahead = before.rhythm(self)?.next(now, 2);
+        let is_new = |run: &Occurrence| standing.known.is_none_or(|known| run.period > known);
+        let moved = passed.into_iter().filter(|run| ahead.iter().any(|to_come| to_come.period == run.period));
+        for run in moved.filter(is_new) {
+            let new = NewRun {
+                schedule: &standing.schedule,
+                kind: RunKind::Scheduled,
+                period: &run.period.to_string(),
+                day: self.zone_of(conn, &standing.schedule.brand).await?.to_datetime(run.at).date(),
+                state: RunState::Skipped,
+                reason: Some(RunReason::Edited),
+                serves: &BTreeSet::from([standing.schedule.cadence]),
+                due_at: run.at,
+            };
+            digest_runs::open(conn, stamp, &new).await?;
+        }
+        Ok(())
     }
 
     /// Gives an edit up.
@@ -502,7 +567,7 @@ impl Digests {
         let now = self.ctx.now();
         let mut tx = self.db.begin().await?;
         let standing = self.take(&mut tx, name, None).await?;
-        let day = standing.rhythm(self)?.local_day(now);
+        let day = self.zone_of(&mut tx, &standing.schedule.brand).await?.to_datetime(now).date();
         let new = NewRun {
             schedule: &standing.schedule,
             kind: RunKind::Extra,
@@ -545,9 +610,9 @@ impl Digests {
         if approved {
             let standing = self.standing(&mut tx, &run.brand, now).await?;
             let one = standing.iter().find(|one| one.schedule.id == run.schedule).ok_or(ScheduleError::NoSchedule)?;
-            let rhythm = one.rhythm(self)?;
-            let day = rhythm.local_day(now);
-            let serves = self.serves(&mut tx, (&standing, &[]), (one, &rhythm), day, now).await?;
+            let zone = self.zone_among(&standing);
+            let day = zone.to_datetime(now).date();
+            let serves = self.serves(&mut tx, (&standing, &[]), (one, &zone), day, now).await?;
             digest_runs::approve(&mut tx, stamp, &run, day, &serves).await?;
         } else {
             digest_runs::skip(&mut tx, stamp, &run, RunReason::Refused).await?;

@@ -111,6 +111,9 @@ impl Queue {
                 if let (Some(mail), _) = self.pop().await {
                     return Ok(Some(mail));
                 }
+                if self.last.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
                 self.fill().await?;
                 Ok(self.pop().await.0)
             }
@@ -133,8 +136,8 @@ impl Queue {
             return Ok(());
         }
         let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
-        let until = stamp.after(Duration::from_secs(policy.lease_s.into()));
-        let taken = digest_mails::claim(&digests.db, stamp, &self.sender.token, until, batch).await?;
+        let lease = (self.sender.token.as_ref(), self.sender.lease_until(stamp));
+        let taken = digest_mails::claim(&digests.db, stamp, &digests.brands, lease, batch).await?;
         self.taken.fetch_add(taken.len(), Ordering::Relaxed);
         self.last.store((taken.len() as i64) < batch, Ordering::Relaxed);
         stop_at(NAME, "claimed").await;
@@ -148,6 +151,10 @@ impl Sender {
     pub fn new(digests: Digests, mail: Mail) -> Self {
         let token = digests.ctx.new_id().into();
         Self { digests, mail, token, stopped: Arc::default() }
+    }
+
+    fn lease_until(&self, stamp: Stamp<'_>) -> i64 {
+        stamp.after(Duration::from_secs(self.digests.plan.sending.lease_s.into()))
     }
 
     /// Has mails that are not begun given back: the node ends.
@@ -286,8 +293,7 @@ async fn one(sender: &Sender, mut dialog: Dialog, mail: Taken, asks: &mpsc::Send
         Ok(begun) => begun,
         Err(refused) => {
             let usable = refused.usable;
-            let gone = refused.lasting && refused.is_about_address() && refused.reply.is_some();
-            let suppress = mail.address.clone().filter(|_| gone).map(|address| Bounced {
+            let suppress = mail.address.clone().filter(|_| refused.is_about_address()).map(|address| Bounced {
                 address,
                 mail: mail.id.clone(),
                 detail: refused.reason(),
@@ -334,9 +340,15 @@ async fn one(sender: &Sender, mut dialog: Dialog, mail: Taken, asks: &mpsc::Send
     }
     let composed = match sender.compose(&ready) {
         Ok(composed) => composed,
-        Err(reason) => {
-            tracing::error!(mail = id.as_str(), reason, "a mail can't be made");
-            let ended = Ended { state: MailState::Rejected, next_at: None, ..again("can't be made", now) };
+        Err(error) => {
+            tracing::error!(mail = id.as_str(), %error, "a mail can't be made");
+            let ended = match error {
+                ComposeError::Address => {
+                    Ended { state: MailState::Rejected, next_at: None, ..again("no_such_address", now) }
+                }
+                // what is wrong with a template or a key can be mended
+                _ => retry(policy, &mail, known, "can't be made", sender),
+            };
             let _ = end(ended, None).await;
             dialog.abandon();
             return None;
@@ -363,10 +375,10 @@ async fn one(sender: &Sender, mut dialog: Dialog, mail: Taken, asks: &mpsc::Send
     usable.then_some(dialog)
 }
 
-/// What becomes of a mail that was refused.
+/// What becomes of a mail that was refused: what is not about it or its address, a relay may not say the next time.
 fn refusal(policy: &SendingPolicy, mail: &Taken, known: Known, refused: &Refused, sender: &Sender) -> Ended {
     let reason = refused.reason();
-    if refused.lasting {
+    if refused.is_final() {
         return Ended {
             id: mail.id.clone(),
             known,
@@ -407,16 +419,16 @@ fn wait(policy: &SendingPolicy, tries: i64, id: &MailId) -> Duration {
 }
 
 impl Sender {
-    fn compose(&self, ready: &Ready) -> Result<Composed, &'static str> {
+    fn compose(&self, ready: &Ready) -> Result<Composed, ComposeError> {
         let content = &ready.content;
         let number = |n: i64| u64::try_from(n).unwrap_or_default();
         let items: Vec<MailItem> = content.shown.iter().map(|(tin, n)| MailItem::new(tin, number(*n))).collect();
-        let at = Timestamp::from_microsecond(ready.submitted_at).map_err(|_| "its time is none")?;
+        let at = Timestamp::from_microsecond(ready.submitted_at).map_err(|_| ComposeError::Message)?;
         let content = MailContent {
             id: content.id.clone(),
             brand: content.brand.clone(),
             kind: content.kind,
-            to: content.address.clone().ok_or("its address is none")?,
+            to: content.address.clone().ok_or(ComposeError::Address)?,
             to_name: content.name.clone().unwrap_or_else(|| Phi(String::new())),
             more_practices: number(content.items).saturating_sub(items.len() as u64),
             items,
@@ -425,10 +437,7 @@ impl Sender {
             zone: self.zone(),
             test: false,
         };
-        self.mail.composer.compose(&content).map_err(|error| match error {
-            ComposeError::Address => "its address is none",
-            _ => "its template fails",
-        })
+        self.mail.composer.compose(&content)
     }
 
     fn zone(&self) -> TimeZone {
@@ -508,10 +517,10 @@ impl Sender {
             let version = self.mail.composer.template_version(&mail.brand).unwrap_or_default();
             groups.entry((relay, version)).or_default().push((&mail.id, mail.version));
         }
-        let submitted_at = stamp.now();
+        let (submitted_at, lease) = (stamp.now(), (self.token.as_ref(), self.lease_until(stamp)));
         let mut ours: Vec<MailId> = Vec::new();
         for ((relay, version), mails) in &groups {
-            ours.extend(digest_mails::submitting(&mut tx, submitted_at, &self.token, mails, (relay, version)).await?);
+            ours.extend(digest_mails::submitting(&mut tx, submitted_at, lease, mails, (relay, version)).await?);
         }
         let mut ready = HashMap::new();
         let mut empty = Vec::new();

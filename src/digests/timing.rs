@@ -270,6 +270,12 @@ impl Rhythm<'_> {
         self.zone.to_datetime(at).date()
     }
 
+    /// When the period began that an instant is in.
+    pub fn period_begins(&self, at: Timestamp) -> Timestamp {
+        let day = Period::of(self.cadence, self.local_day(at)).first_day();
+        first_instant(&self.zone, day.to_datetime(Time::midnight())).unwrap_or(at)
+    }
+
     /// The latest period that can have begun by now. What the rows know beyond, a clock that went wrong wrote.
     pub fn latest(&self, now: Timestamp) -> Period {
         // where the clocks go back over midnight, the day that has begun comes a second time
@@ -425,7 +431,7 @@ fn is_gap(zone: &TimeZone, at: DateTime) -> bool {
 
 /// The instant at which a zone's clocks first show a time, or the first one after the gap that it falls into. `None`: the
 /// end of time.
-fn first_instant(zone: &TimeZone, at: DateTime) -> Option<Timestamp> {
+pub fn first_instant(zone: &TimeZone, at: DateTime) -> Option<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(at);
     match ambiguous.offset() {
         AmbiguousOffset::Gap { after, .. } => {

@@ -67,7 +67,8 @@ impl Digests {
         if seen.is_some_and(|seen| seen != mail.version) {
             return Err(MailError::Conflict);
         }
-        if mail.state != MailState::InDoubt {
+        let decidable = mail.state == MailState::InDoubt || (mail.state == MailState::Rejected && send_again);
+        if !decidable {
             return Err(MailError::State(mail.state));
         }
         digest_mails::decide(&mut tx, stamp, id, mail.version, send_again).await?;

@@ -149,6 +149,7 @@ pub const fn left_out(reason: LeftOut) -> &'static str {
         LeftOut::NoAddress => "no mail address of the user was known",
         LeftOut::Suppressed => "nothing was sent to the user's address, after a bounce or a complaint",
         LeftOut::Offline => "it was offline already",
+        LeftOut::WasOff => "the user had chosen off when it came",
     }
 }
 
@@ -179,6 +180,8 @@ fn of_mail(mail: &InMail) -> String {
         MailState::Empty => {
             format!("Not told: nothing was left to tell in the mail of the {digest} when it was to go.")
         }
+        // what it was to tell is in a later one, or waits for it
+        MailState::Folded => format!("Not told by the mail of the {digest}, which did not go on its day."),
         MailState::Bounced => format!("Not told: the mail of the {digest} was sent, and came back{because}."),
     }
 }

@@ -95,6 +95,8 @@ codes! {
         Suppressed = "suppressed",
         /// It was offline already (COR-23).
         Offline = "offline",
+        /// The user had chosen off when it came, and later otherwise: turning on does not bring what is past.
+        WasOff = "was_off",
     }
 }
 
@@ -121,6 +123,8 @@ codes! {
         Empty = "empty",
         /// It came back after the relay had taken it (RFC 3464).
         Bounced = "bounced",
+        /// It did not go on its day: a later mail tells what it was to tell (COR-33).
+        Folded = "folded",
     }
 }
 
@@ -137,6 +141,7 @@ impl MailState {
             Self::Closed => "it may have been sent or not, and is not sent again",
             Self::Empty => "nothing was left to tell of when it was to be sent",
             Self::Bounced => "it came back",
+            Self::Folded => "it did not go on its day; a later mail tells what it was to tell",
         }
     }
 }
@@ -182,6 +187,8 @@ codes! {
         Late = "late",
         /// A person decided so.
         Refused = "refused",
+        /// An edit moved its time to before the edit was confirmed.
+        Edited = "edited",
     }
 }
 

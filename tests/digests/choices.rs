@@ -209,3 +209,31 @@ on_both! {
         assert_eq!(told(world, ada.as_str(), "digest_choice.changed").await.len(), 1);
     }
 }
+
+on_both! {
+    async fn cor_30_turning_on_does_not_bring_what_came_while_it_was_off(world: &World) {
+        practices(world, &[ONE, TWO]).await;
+        let ada = reader(world, "ada", &[ONE, TWO]).await;
+        let rights = rights(world, &ada).await;
+        let digests = &world.app.digests;
+        let choose = async |tin_of: &str, cadence| {
+            let of = (&tin(tin_of), LetterCategory::Claim);
+            digests.choose("test", (&ada, &rights), of, cadence, Expected::Any).await.unwrap();
+        };
+        choose(ONE, Cadence::Off).await;
+        // no run in between: schedules are paused, or held
+        let (past, other) = (publish(world, ONE, CLAIM).await, publish(world, TWO, CLAIM).await);
+        let precert = publish(world, ONE, PRECERT).await;
+        choose(ONE, Cadence::Weekly).await;
+        assert_eq!(stands(world, &ada, &past).await, "left_out was_off");
+        assert_eq!([stands(world, &ada, &other).await, stands(world, &ada, &precert).await], ["waiting", "waiting"]);
+        let next = publish(world, ONE, CLAIM).await;
+        choose(ONE, Cadence::Daily).await;
+        assert_eq!(stands(world, &ada, &next).await, "waiting", "weekly is not off");
+        choose(ONE, Cadence::Off).await;
+        digests.choose_all("test", (&ada, &rights), LetterCategory::Claim, Cadence::Daily).await.unwrap();
+        assert_eq!([stands(world, &ada, &next).await, stands(world, &ada, &other).await], ["left_out was_off", "waiting"]);
+        daily(world, TODAY).await;
+        assert_eq!(stands(world, &ada, &other).await, "mailed 2026-11-20 claim_info");
+    }
+}

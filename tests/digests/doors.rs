@@ -446,3 +446,34 @@ fn mails_in_doubt_dry_runs_and_why_are_told_at_the_command_line() {
         db.close().await;
     });
 }
+
+on_both! {
+    async fn ops_10_who_acts_for_some_practices_has_no_part_in_schedules(world: &World) {
+        world.app.digests.make_schedules().await.unwrap();
+        practices(world, &[ONE]).await;
+        let server = Server::start(&world.app).await;
+        let scopes = [Scope::Operate, Scope::ReadAny];
+        let some = service(world, &server, &scopes, TinSet::Only([tin(ONE)].into())).await;
+        let daily = "/v1/schedules/meridian-daily";
+        for path in ["/v1/schedules", daily, &format!("{daily}/next"), &format!("{daily}/runs"), &format!("{daily}/dry-run")] {
+            assert_eq!(some.get(path).await.0, 403, "{path}");
+            assert_eq!(all(&server).get(path).await.0, 200, "{path}");
+        }
+        let timing = all(&server).get(daily).await.2["in_force"]["timing"].clone();
+        for (path, body) in [
+            (format!("{daily}/preview"), json!({ "timing": timing })),
+            (format!("{daily}/edits"), json!({ "timing": timing })),
+            (format!("{daily}/rollback"), json!({ "revision": 1 })),
+            (format!("{daily}/edits/1/confirm"), Value::Null),
+            (format!("{daily}/edits/1/drop"), Value::Null),
+            (format!("{daily}/pause"), Value::Null),
+            (format!("{daily}/resume"), Value::Null),
+            (format!("{daily}/run"), Value::Null),
+            ("/v1/digest-runs/0191c8a0-0000-7000-8000-0000000000aa/approve".to_owned(), Value::Null),
+            ("/v1/digest-runs/0191c8a0-0000-7000-8000-0000000000aa/skip".to_owned(), Value::Null),
+        ] {
+            assert_eq!(some.send(Method::POST, &path, Some("\"1\""), body).await.0, 403, "{path}");
+        }
+        assert!(world.app.digests.schedule("meridian-daily").await.unwrap().schedule.paused.is_none());
+    }
+}

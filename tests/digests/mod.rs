@@ -4,6 +4,7 @@
 mod choices;
 mod crash;
 mod doors;
+mod overdue;
 mod planning;
 mod queueing;
 mod schedules;

@@ -31,7 +31,10 @@ async fn arrived(sink: &Sink, count: usize) -> Vec<String> {
 
 fn ids(mails: &[String]) -> BTreeSet<String> {
     // smtp-sink writes lines down as this machine ends them
-    mails.iter().map(|mail| header(&mail.replace("\r\n", "\n").replace('\n', "\r\n"), "Message-ID").to_owned()).collect()
+    mails
+        .iter()
+        .map(|mail| header(&mail.replace("\r\n", "\n").replace('\n', "\r\n"), "Message-ID").to_owned())
+        .collect()
 }
 on_both! {
     async fn cor_33_what_a_relay_took_and_queued_before_it_was_killed_arrives_once(world: &World) {

@@ -254,6 +254,21 @@ on_both! {
 }
 
 on_both! {
+    async fn ops_10_a_period_whose_time_an_edit_moved_into_the_past_is_told_of(world: &World) {
+        tick(world, MADE).await;
+        let at = "2026-11-23T11:00:00Z";
+        edit(world, WEEKLY, at, |timing| timing.at = read_time("05:00").unwrap()).await;
+        assert_eq!(history(world, WEEKLY).await, ["2026-W48 skipped weekly edited"]);
+        edit(world, DAILY, at, |timing| timing.at = read_time("09:00").unwrap()).await;
+        assert_eq!(history(world, DAILY).await.len(), 0, "its time is still to come");
+        tick(world, "2026-11-23T14:00:00Z").await;
+        assert_eq!(history(world, DAILY).await, ["2026-11-23 planning daily"]);
+        tick(world, "2026-11-30T10:00:00Z").await;
+        assert_eq!(history(world, WEEKLY).await[1..], ["2026-W49 planning daily+weekly"]);
+    }
+}
+
+on_both! {
     async fn ops_10_edits_are_fenced_and_can_take_a_second_administrator(world: &World) {
         tick(world, MADE).await;
         let mut one = node(world, "2026-11-20T16:00:00Z");
@@ -275,7 +290,7 @@ on_both! {
         assert_eq!((kept.schedule.version, kept.schedule.revision.revision), (2, 1), "the old one holds");
         let second = one.propose(by("staff:two"), DAILY, Some(2), &timing).await;
         assert!(matches!(second, Err(ScheduleError::State(_))), "one edit waits at a time");
-        for actor in ["staff:one", "staff:one via key:some"] {
+        for actor in ["staff:one", "staff:one via key:some", "cli"] {
             let own = one.confirm(by(actor), DAILY, Some(2), 2).await;
             assert!(matches!(own, Err(ScheduleError::SecondPerson)), "{actor}");
         }

@@ -36,6 +36,8 @@ CREATE TABLE notification (
     -- the mail that it is in, or was taken out of
     mail_id      TEXT,
     decided_at   BIGINT,
+    -- 1: it was in a mail that did not go on its day. The next run takes it, whatever cadence that serves
+    carried      BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (user_id, message_id)
 );
 CREATE INDEX notification_waiting ON notification (brand, user_id, tin, category) WHERE state = 'waiting';
@@ -152,6 +154,8 @@ CREATE TABLE digest_mail (
     UNIQUE (brand, day, user_id, kind)
 );
 CREATE INDEX digest_mail_due ON digest_mail (next_at, id) WHERE next_at IS NOT NULL;
+-- what did not go on its day, of a slice of users
+CREATE INDEX digest_mail_unsent ON digest_mail (brand, user_id) WHERE next_at IS NOT NULL;
 CREATE INDEX digest_mail_leased ON digest_mail (lease_until, id) WHERE lease_until IS NOT NULL;
 CREATE INDEX digest_mail_by_run ON digest_mail (run_id, state, id);
 CREATE INDEX digest_mail_by_user ON digest_mail (user_id, day, id);
@@ -164,6 +168,8 @@ CREATE TABLE digest_item (
     letters      BIGINT NOT NULL,
     -- as sent; 0: left out
     sent_letters BIGINT,
+    -- letters that a later mail tells of, for this one did not go on its day
+    carried      BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (mail_id, tin)
 );
 

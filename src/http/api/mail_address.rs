@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::batches::admit;
 use super::messages::reader;
 use super::{Api, body};
 use crate::access::Caller;
@@ -124,7 +125,13 @@ pub struct MailReturn {
 #[utoipa::path(post, path = "/v1/mail-returns", tag = "notifications",
     request_body(content = String, content_type = "message/rfc822", description = "The whole message"),
     responses((status = 200, body = MailReturn)))]
-pub async fn returned(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Json<MailReturn>, Problem> {
+pub async fn returned(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<MailReturn>, Problem> {
+    admit(&caller, Action::DecideMails)?;
     if body::media_type(&headers).is_some_and(|told| told != "message/rfc822") {
         return Err(Problem::of(Code::UnsupportedMediaType, "the body must be message/rfc822"));
     }

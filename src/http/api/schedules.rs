@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::batches::admit;
 use super::lists::{behind, cursor, cut, page_of};
 use super::versions::{if_match, tagged};
 use super::{Api, body};
@@ -24,6 +25,7 @@ use crate::digests::schedules::{ScheduleError, Standing, timing_of};
 use crate::digests::timing::Timing;
 use crate::http::errors::Problem;
 use crate::http::problems::Code;
+use crate::model::action::Action;
 use crate::model::digest::{Cadence, RevisionState, RunKind, RunReason, RunState};
 use crate::model::ids::{Brand, RunId};
 
@@ -136,7 +138,8 @@ pub struct Schedules {
 
 /// List the schedules.
 #[utoipa::path(get, path = "/v1/schedules", tag = "schedules", responses((status = 200, body = Schedules)))]
-pub async fn list(State(api): State<Api>) -> Result<Json<Schedules>, Problem> {
+pub async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Schedules>, Problem> {
+    admit(&caller, Action::ReadSchedules)?;
     let standing = api.digests.schedules().await?;
     Ok(Json(Schedules { schedules: standing.iter().map(|one| view(&api, one)).collect::<Result<_, _>>()? }))
 }
@@ -155,8 +158,10 @@ pub struct ScheduleDetail {
     responses((status = 200, body = ScheduleDetail, headers(("ETag" = String)))))]
 pub async fn look(
     State(api): State<Api>,
+    caller: Caller,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::ReadSchedules)?;
     let Path(name) = path?;
     let standing = api.digests.schedule(&name).await?;
     let mut conn = api.digests.db.read().await?;
@@ -190,9 +195,11 @@ pub struct NextRuns {
     params(("name" = String, Path, description = "Brand and cadence"), NextQuery), responses((status = 200, body = NextRuns)))]
 pub async fn next(
     State(api): State<Api>,
+    caller: Caller,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<NextQuery>, QueryRejection>,
 ) -> Result<Json<NextRuns>, Problem> {
+    admit(&caller, Action::ReadSchedules)?;
     let (Path(name), Query(query)) = (path?, query?);
     let count = query.count.unwrap_or(api.digests.plan.schedules.preview_runs);
     if !(1..=100).contains(&count) {
@@ -292,9 +299,11 @@ pub struct Runs {
     params(("name" = String, Path, description = "Brand and cadence"), RunsQuery), responses((status = 200, body = Runs)))]
 pub async fn runs(
     State(api): State<Api>,
+    caller: Caller,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<RunsQuery>, QueryRejection>,
 ) -> Result<Json<Runs>, Problem> {
+    admit(&caller, Action::ReadSchedules)?;
     let (Path(name), Query(query)) = (path?, query?);
     let limit = page_of(&api, query.limit)?;
     let before: Option<(i64, RunId)> = behind(query.cursor.as_deref())?;
@@ -319,10 +328,12 @@ pub struct EditRequest {
     params(("name" = String, Path, description = "Brand and cadence")), responses((status = 200, body = EditPreview)))]
 pub async fn preview(
     State(api): State<Api>,
+    caller: Caller,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<EditPreview>, Problem> {
+    admit(&caller, Action::ReadSchedules)?;
     let Path(name) = path?;
     let (_, wanted) = body::json::<EditRequest>(&api, &headers, body).await?;
     let standing = api.digests.schedule(&name).await?;
@@ -355,6 +366,7 @@ pub async fn edit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     let Path(name) = path?;
     let (_, wanted) = body::json::<EditRequest>(&api, &headers, body).await?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
@@ -383,6 +395,7 @@ pub async fn rollback(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     let Path(name) = path?;
     let (_, wanted) = body::json::<RollbackRequest>(&api, &headers, body).await?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
@@ -402,6 +415,7 @@ pub async fn confirm(
     path: Result<Path<(String, i64)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     let Path((name, revision)) = path?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
     let stamp = Stamp { ctx: &api.digests.ctx, actor: &actor };
@@ -420,6 +434,7 @@ pub async fn drop_edit(
     path: Result<Path<(String, i64)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     let Path((name, revision)) = path?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
     let stamp = Stamp { ctx: &api.digests.ctx, actor: &actor };
@@ -437,6 +452,7 @@ pub async fn pause(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     set_paused(&api, &caller, path?.0, &headers, true).await
 }
 
@@ -450,6 +466,7 @@ pub async fn resume(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     set_paused(&api, &caller, path?.0, &headers, false).await
 }
 
@@ -475,6 +492,7 @@ pub async fn run(
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     let Path(name) = path?;
     let actor = caller.actor();
     let run = api.digests.run_now(Stamp { ctx: &api.digests.ctx, actor: &actor }, &name).await?;
@@ -491,6 +509,7 @@ pub async fn approve(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     decide(&api, &caller, &path?.0, &headers, true).await
 }
 
@@ -504,6 +523,7 @@ pub async fn skip(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
+    admit(&caller, Action::EditSchedules)?;
     decide(&api, &caller, &path?.0, &headers, false).await
 }
 
