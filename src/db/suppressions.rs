@@ -90,6 +90,21 @@ pub async fn against(conn: &mut Conn, address: &str) -> Result<Vec<Suppression>,
     rows.iter().map(read).collect()
 }
 
+/// When what stood against an address, however it is written, was last lifted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_lifted(conn: &mut Conn, address: &str) -> Result<Option<Timestamp>, DbError> {
+    let row = sqlx::query(
+        "SELECT lifted_at FROM mail_suppression WHERE LOWER(address) = LOWER($1) AND lifted_at IS NOT NULL
+         ORDER BY lifted_at DESC LIMIT 1",
+    )
+    .bind(address)
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(|row| instant(row, "lifted_at")).transpose()
+}
+
 /// One of them.
 ///
 /// # Errors
@@ -207,18 +222,24 @@ pub async fn bounced(conn: &mut Conn, stamp: Stamp<'_>, id: &MailId, status: &st
     Ok(done.rows_affected() == 1)
 }
 
-/// How many of the user's mails up to one of this instant came back one after the other, counted from that one down to
-/// the last that did not, and at most so many.
+/// How many of the user's mails between these instants came back one after the other, counted from the latest down to the
+/// last that did not, and at most so many.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn bounced_in_a_row(conn: &mut Conn, user: &UserId, until: Timestamp, most: i64) -> Result<i64, DbError> {
+pub async fn bounced_in_a_row(
+    conn: &mut Conn,
+    user: &UserId,
+    (from, until): (Option<Timestamp>, Timestamp),
+    most: i64,
+) -> Result<i64, DbError> {
     let rows = sqlx::query(
-        "SELECT state FROM digest_mail WHERE user_id = $1 AND submitted_at <= $2
-         AND state IN ('accepted', 'bounced') ORDER BY submitted_at DESC, id DESC LIMIT $3",
+        "SELECT state FROM digest_mail WHERE user_id = $1 AND submitted_at <= $2 AND submitted_at >= $3
+         AND state IN ('accepted', 'bounced') ORDER BY submitted_at DESC, id DESC LIMIT $4",
     )
     .bind(user.as_str())
     .bind(until.as_microsecond())
+    .bind(from.map_or(i64::MIN, Timestamp::as_microsecond))
     .bind(most)
     .fetch_all(conn)
     .await?;

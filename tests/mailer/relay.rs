@@ -97,6 +97,10 @@ pub(crate) enum Does {
     /// What is usual.
     Usual,
     Says(&'static str),
+    /// The same, where it is no UTF-8.
+    SaysBytes(&'static [u8]),
+    /// The start of an answer, and more and more of its first line.
+    Babbles,
     /// Nothing, for as long as the other waits.
     Hangs,
     Closes,
@@ -286,8 +290,7 @@ impl Shared {
                     return Some(());
                 }
             }
-            Does::Hangs => return hang().await,
-            Does::Closes => return None,
+            does => return odd(line, does).await,
         }
         let mut text = String::new();
         loop {
@@ -298,12 +301,10 @@ impl Shared {
             if text.is_empty() {
                 match self.asked(At::Text) {
                     Does::Usual => {}
-                    Does::Says(answer) => {
-                        say(line, answer).await?;
+                    does => {
+                        odd(line, does).await?;
                         return None;
                     }
-                    Does::Hangs => return hang().await,
-                    Does::Closes => return None,
                 }
             }
             if one == ".\r\n" {
@@ -318,9 +319,7 @@ impl Shared {
         }
         match does {
             Does::Usual => say(line, "250 2.0.0 taken as 17").await,
-            Does::Says(answer) => say(line, answer).await,
-            Does::Hangs => hang().await,
-            Does::Closes => None,
+            does => odd(line, does).await,
         }
     }
 
@@ -331,14 +330,36 @@ impl Shared {
                 say(line, text).await?;
                 (!text.starts_with("421")).then_some(())
             }
-            Does::Hangs => hang().await,
-            Does::Closes => None,
+            does => odd(line, does).await,
         }
     }
 }
 
+async fn odd(line: &mut Line, does: Does) -> Option<()> {
+    match does {
+        Does::Usual => Some(()),
+        Does::Says(text) => say(line, text).await,
+        Does::SaysBytes(text) => say_bytes(line, text).await,
+        Does::Babbles => {
+            line.get_mut().write_all(b"250 ").await.ok()?;
+            // as much as nobody should wait for, but no more than a machine for tests has
+            for _ in 0..1_000 {
+                line.get_mut().write_all(&[b'x'; 1 << 16]).await.ok()?;
+                line.get_mut().flush().await.ok()?;
+            }
+            hang().await
+        }
+        Does::Hangs => hang().await,
+        Does::Closes => None,
+    }
+}
+
 async fn say(line: &mut Line, text: &str) -> Option<()> {
-    line.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.ok()?;
+    say_bytes(line, text.as_bytes()).await
+}
+
+async fn say_bytes(line: &mut Line, text: &[u8]) -> Option<()> {
+    line.get_mut().write_all(&[text, b"\r\n"].concat()).await.ok()?;
     line.get_mut().flush().await.ok()
 }
 

@@ -101,7 +101,7 @@ fn smtp_sink_takes_what_is_handed_over() {
 }
 
 #[test]
-fn each_refusal_of_smtp_sink_is_told_by_its_step_and_code_and_the_connection_is_kept() {
+fn each_refusal_of_smtp_sink_is_told_by_its_step_and_code() {
     block_on(async {
         for (command, step) in [("MAIL", Step::Mail), ("RCPT", Step::Rcpt), ("DATA", Step::Data), (".", Step::Body)] {
             for (option, code, status, lasting) in
@@ -110,7 +110,9 @@ fn each_refusal_of_smtp_sink_is_told_by_its_step_and_code_and_the_connection_is_
                 let sink = Sink::start(&[option, command]).await;
                 let relays = relays(&[plain(sink.port)], patient());
                 let mut dialog = relays.connect().await.unwrap();
-                for _ in 0..2 {
+                // of a mail's own address or text it is only what passes: `5.3.0` is about the system
+                let own = matches!(step, Step::Rcpt | Step::Body) && !lasting;
+                for times in 1..=2 {
                     let refused = match dialog.begin(FROM, TO).await {
                         Err(refused) => refused,
                         Ok(()) => match dialog.body(TEXT).await {
@@ -120,9 +122,11 @@ fn each_refusal_of_smtp_sink_is_told_by_its_step_and_code_and_the_connection_is_
                     };
                     let reply = refused.reply.unwrap();
                     assert_eq!((refused.step, reply.code, reply.status), (step, code, Some(status)), "{command}");
-                    assert_eq!((refused.lasting, refused.usable), (lasting, true), "{command} {option}");
+                    assert_eq!((refused.lasting, refused.usable), (lasting, own), "{command} {option}");
+                    assert!(!refused.is_final() && !refused.is_about_address(), "{command} {option}");
+                    let failures = if own { 0 } else { times };
+                    assert_eq!(relays.standing()[0].failures, failures, "{command} {option}");
                 }
-                assert_eq!(relays.standing()[0].failures, 0, "a relay that answers is not ill");
             }
         }
         // at the door
@@ -153,13 +157,159 @@ fn one_bad_address_costs_the_next_message_nothing() {
             let relays = relays(&[plain(relay.port)], patient());
             let mut dialog = relays.connect().await.unwrap();
             let refused = dialog.begin(FROM, "nobody@practice.example").await.unwrap_err();
-            assert!(refused.is_about_address() && refused.lasting && refused.usable);
+            assert!(refused.is_about_address() && refused.is_final() && refused.usable);
             assert_eq!(refused.reason(), "rcpt 550 5.1.1");
+            assert_eq!(relays.standing()[0].failures, 0, "a relay that answers is not ill");
             assert!(!format!("{refused:?} {refused}").contains("practice"), "nothing of the address is told");
             dialog.begin(FROM, TO).await.unwrap();
             assert_eq!(dialog.body(TEXT).await.unwrap().code, 250);
             assert_eq!(relay.connections.load(Ordering::SeqCst), 1, "over the same connection");
             assert_eq!(relay.count("RSET"), 1);
+        }
+    });
+}
+
+#[test]
+fn cor_34_what_a_relay_refuses_for_itself_is_not_held_against_mail_and_address() {
+    block_on(async {
+        // who is to blame: the address, the mail alone, or the relay
+        let (address, mail, relay) = ((true, true, 0), (false, true, 0), (false, false, 1));
+        let later = (false, false, 0);
+        for (at, says, told) in [
+            (At::Rcpt, "550 5.1.1 unknown", address),
+            (At::Rcpt, "550 5.1.10 null MX", address),
+            (At::Rcpt, "550 5.2.1 disabled", address),
+            (At::Rcpt, "550 unknown", mail),
+            (At::Rcpt, "552 5.2.2 full", mail),
+            (At::Rcpt, "550 5.1.4 ambiguous", mail),
+            (At::Rcpt, "554 5.7.1 Relay access denied", relay),
+            (At::Rcpt, "550 5.1.8 sender's domain is none", relay),
+            (At::Rcpt, "550 5.4.4 no route", relay),
+            (At::Rcpt, "450 4.2.1 greylisted", later),
+            (At::Rcpt, "450 4.7.1 greylisted", later),
+            (At::Mail, "550 5.1.1 no such user", relay),
+            (At::Mail, "550 no", relay),
+            (At::Mail, "452 4.3.1 full", relay),
+            (At::Data, "554 no", relay),
+            (At::Data, "451 4.3.0 later", relay),
+            (At::End, "554 no", mail),
+            (At::End, "552 5.2.3 too large", mail),
+            (At::End, "550 5.6.0 malformed", mail),
+            (At::End, "550 5.1.1 unknown", mail),
+            (At::End, "554 5.7.1 blocked", relay),
+            (At::End, "552 5.3.4 too large", relay),
+            (At::End, "451 4.7.1 busy", later),
+        ] {
+            for pipelining in [true, false] {
+                let manner = Manner { pipelining, ..Manner::default() };
+                let script = move |now, _: usize| match now {
+                    now if now == at => Does::Says(says),
+                    At::Data if matches!(at, At::Mail | At::Rcpt) => Does::Says("503 5.5.1 nothing to send"),
+                    _ => Does::Usual,
+                };
+                let server = Relay::start(manner, script).await;
+                let relays = relays(&[plain(server.port)], patient());
+                let mut dialog = relays.connect().await.unwrap();
+                let refused = match dialog.begin(FROM, TO).await {
+                    Err(refused) => refused,
+                    Ok(()) => match dialog.body(TEXT).await {
+                        Err(BodyError::Refused(refused)) => refused,
+                        other => panic!("{says}: {other:?}"),
+                    },
+                };
+                let failures = relays.standing()[0].failures;
+                assert_eq!((refused.is_about_address(), refused.is_final(), failures), told, "{at:?} {says}");
+                assert_eq!(refused.usable, failures == 0, "{at:?} {says}: the next mail asks anew which relay is best");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_relay_that_refuses_every_sender_is_left_for_the_next_and_rests() {
+    block_on(async {
+        for (at, says) in [
+            (At::Mail, "530 5.7.0 authenticate first"),
+            (At::Data, "451 4.3.0 no space"),
+            (At::Rcpt, "554 5.7.1 Relay access denied"),
+            (At::End, "554 5.7.1 blocked"),
+        ] {
+            let refusing = Relay::start(Manner::default(), only(at, Does::Says(says))).await;
+            let good = Relay::start(Manner::default(), usual).await;
+            let both = relays(&[plain(refusing.port), plain(good.port)], patient());
+            let mut dialog = both.connect().await.unwrap();
+            if dialog.begin(FROM, TO).await.is_ok() {
+                dialog.body(TEXT).await.unwrap_err();
+            }
+            drop(dialog);
+            let mut dialog = both.connect().await.unwrap();
+            assert_eq!(dialog.relay(), format!("127.0.0.1:{}", good.port), "{says}");
+            dialog.begin(FROM, TO).await.unwrap();
+            dialog.body(TEXT).await.unwrap();
+
+            let alone = relays(&[plain(refusing.port)], patient());
+            for _ in 0..3 {
+                let mut dialog = alone.connect().await.unwrap();
+                if dialog.begin(FROM, TO).await.is_ok() {
+                    dialog.body(TEXT).await.unwrap_err();
+                }
+            }
+            assert!(matches!(alone.connect().await, Err(Away::Resting(_))), "{says}");
+        }
+    });
+}
+
+#[test]
+fn an_answer_without_an_end_is_soon_given_up() {
+    block_on(async {
+        for at in [At::Connect, At::Ehlo, At::Mail, At::Rcpt, At::Data, At::End] {
+            let relay = Relay::start(Manner::default(), only(at, Does::Babbles)).await;
+            let relays = relays(&[plain(relay.port)], patient());
+            let begun = Instant::now();
+            let connected = relays.connect().await;
+            if matches!(at, At::Connect | At::Ehlo) {
+                assert_eq!(connected.map(|_| ()), Err(Away::Failed(Fault::Greeting(None))), "{at:?}");
+            } else {
+                let mut dialog = connected.unwrap();
+                match dialog.begin(FROM, TO).await {
+                    Err(refused) => assert_eq!((refused.usable, refused.reply), (false, None), "{at:?}"),
+                    Ok(()) => assert_eq!(dialog.body(TEXT).await.map(|_| ()), Err(BodyError::Unknown), "{at:?}"),
+                }
+            }
+            assert_eq!(relays.standing()[0].failures, 1, "{at:?}");
+            assert!(begun.elapsed() < Duration::from_secs(15), "{at:?}: it was waited for");
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_is_no_utf_8_counts_by_its_code() {
+    block_on(async {
+        let ours = Authority::new();
+        for security in [Security::Plain, Security::Starttls, Security::Tls] {
+            let acceptor = Some(ours.acceptor("localhost"));
+            let (starttls, tls) = match security {
+                Security::Plain => (None, None),
+                Security::Starttls => (acceptor, None),
+                Security::Tls => (None, acceptor),
+            };
+            let script = |at, before: usize| match (at, before) {
+                (At::Connect, _) => Does::SaysBytes(b"220 gr\xfc\xdf Gott"),
+                (At::Rcpt, 0) => Does::SaysBytes(b"550 5.1.1 Empf\xe4nger unbekannt"),
+                (At::Data, 0) => Does::Says("503 5.5.1 none"),
+                (At::End, _) => Does::SaysBytes(b"250 2.0.0 f\xfcr Sie angenommen"),
+                _ => Does::Usual,
+            };
+            let relay = Relay::start(Manner { starttls, tls, ..Manner::default() }, script).await;
+            let ca_file = (security != Security::Plain).then(|| ours.file.path().to_owned());
+            let at = RelayOptions { host: "localhost".into(), security, ca_file, ..plain(relay.port) };
+            let relays = relays(&[at], patient());
+            let mut dialog = relays.connect().await.unwrap();
+            let refused = dialog.begin(FROM, TO).await.unwrap_err();
+            assert_eq!((refused.reason().as_str(), refused.usable), ("rcpt 550 5.1.1", true), "{security:?}");
+            dialog.begin(FROM, TO).await.unwrap();
+            let reply = dialog.body(TEXT).await.unwrap();
+            assert_eq!((reply.code, reply.status), (250, Some(Status(2, 0, 0))), "{security:?}");
         }
     });
 }
@@ -188,8 +338,11 @@ fn addresses_that_are_none_are_refused_before_anything_is_said() {
             ["", "dana", "dana@practice.example>\r\nRCPT TO:<x@y.example", "a b@c.example", "dána@practice.example"]
         {
             let refused = dialog.begin(FROM, bad).await.unwrap_err();
-            assert!(refused.is_about_address() && refused.lasting && refused.usable && refused.reply.is_none());
+            assert!(refused.is_final() && refused.usable && refused.reply.is_none());
+            assert!(!refused.is_about_address(), "no relay said so");
         }
+        let ours = dialog.begin("no address", TO).await.unwrap_err();
+        assert!(ours.step == Step::Mail && !ours.is_final() && ours.usable, "a setting of ours can be mended");
         assert_eq!(relay.count("MAIL"), 0);
         dialog.begin(FROM, TO).await.unwrap();
     });

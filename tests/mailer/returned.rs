@@ -142,7 +142,8 @@ on_both! {
         assert!(!digests.lift_for("user:amy", &user).await.unwrap(), "once");
         assert!(standing(world).await.is_empty());
         // a later mail that comes back suppresses anew
-        let (_, later) = sent(world, &digests, 17).await;
+        world.advance(Duration::from_secs(86_400));
+        let (_, later) = sent(world, &digests, 21).await;
         assert_eq!(digests.take_return(bounce(&later, "failed", "5.1.1", ADDRESS)).await.unwrap(), Taken::Suppressed);
     }
 }
@@ -167,6 +168,36 @@ on_both! {
         assert!(standing(world).await.is_empty());
         assert_eq!(take(16, "4.4.1").await, Taken::Suppressed, "from the 13th on none arrived");
         assert_eq!(standing(world).await[0].detail.as_deref(), Some("4.4.1"));
+    }
+}
+
+on_both! {
+    async fn cor_34_what_is_told_late_of_an_older_mail_undoes_no_lift(world: &World) {
+        let digests = digests(world);
+        let user = user(world, ADDRESS).await;
+        let mut ids = Vec::new();
+        for day in 10..18 {
+            ids.push(sent(world, &digests, day).await);
+        }
+        let take = async |day: usize, status: &str| {
+            digests.take_return(bounce(&ids[day - 10].1, "failed", status, ADDRESS)).await.unwrap()
+        };
+        for (day, taken) in [(10, Taken::Counted), (11, Taken::Counted), (12, Taken::Suppressed)] {
+            assert_eq!(take(day, "4.4.7").await, taken);
+        }
+        assert!(digests.lift_for("user:amy", &user).await.unwrap());
+        for (day, status) in [(13, "5.1.1"), (14, "4.4.7"), (15, "4.4.7"), (16, "4.4.7")] {
+            assert_eq!(take(day, status).await, Taken::Known, "{status} of the {day}th");
+            assert_eq!(state(world, &ids[day - 10].0).await, "bounced", "it did come back");
+        }
+        assert_eq!(digests.take_return(complaint(&ids[7].1)).await.unwrap(), Taken::Known);
+        assert!(standing(world).await.is_empty());
+        // however many came back before, one passing failure after the lift is one
+        world.advance(Duration::from_secs(86_400));
+        for (day, taken) in [(21, Taken::Counted), (22, Taken::Counted), (23, Taken::Suppressed)] {
+            let (_, later) = sent(world, &digests, day).await;
+            assert_eq!(digests.take_return(bounce(&later, "failed", "4.4.7", ADDRESS)).await.unwrap(), taken, "{day}");
+        }
     }
 }
 

@@ -114,7 +114,8 @@ pub enum ComposeError {
 /// A practice in a mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MailItem {
-    /// The last four digits of its TIN.
+    /// The last four digits of its TIN. They are what the IRS itself shows of a taxpayer's number where it truncates it
+    /// (26 CFR 301.6109-4), and tell a reader with several practices which one is meant.
     ending: String,
     /// How many letters.
     letters: u64,
@@ -234,6 +235,7 @@ impl Composer {
         config: Option<&Path>,
         key: &AuditKey,
     ) -> Result<Self, ComposerError> {
+        let templates = Templates::open(config)?;
         let mut senders = BTreeMap::new();
         for brand in brands {
             let known = renderer.brand(brand.as_str()).ok_or_else(|| ComposerError::Brand(brand.clone()))?;
@@ -244,6 +246,7 @@ impl Composer {
             let portal = own.portal.as_ref().or(options.portal.as_ref());
             let portal = portal.cloned().unwrap_or_else(|| format!("https://{}", known.text.portal));
             let return_path = own.return_path.as_ref().or(options.return_path.as_ref()).unwrap_or(from);
+            templates.try_all(brand, &known.text, &portal)?;
             let signer = own.dkim.as_ref().or(options.dkim.as_ref()).map(Signer::open).transpose()?;
             let sender = Sender {
                 from: Mailbox::new(Some(one_line(name)), address),
@@ -256,7 +259,7 @@ impl Composer {
             senders.insert(brand.clone(), sender);
         }
         Ok(Self {
-            templates: Templates::open(config)?,
+            templates,
             senders,
             unsubscribe: TokenKey::new(key, Purpose::Unsubscribe),
             message: TokenKey::new(key, Purpose::Message),

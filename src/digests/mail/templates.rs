@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::{ComposeError, MailItem};
 use crate::letters::brand::BrandText;
 use crate::model::digest::DigestKind;
+use crate::model::ids::Brand;
 
 /// `templates/email/` as it was when the program was built.
 #[derive(rust_embed::Embed)]
@@ -40,6 +41,20 @@ pub enum TemplatesError {
         file: &'static str,
         /// What is wrong.
         message: String,
+    },
+    /// One fails for a mail that there can be.
+    #[error("templates/email/{file}:{line}: {message} (in a {kind} mail of brand {brand})")]
+    Fails {
+        /// Which.
+        file: &'static str,
+        /// In which line.
+        line: usize,
+        /// What is wrong.
+        message: String,
+        /// Of which kind the mail is.
+        kind: DigestKind,
+        /// Whose it is.
+        brand: Brand,
     },
 }
 
@@ -110,11 +125,59 @@ impl Templates {
         &self.version
     }
 
+    /// Makes mails of each kind that there can be of a brand. A name that is misspelt is found only where it is used: without
+    /// this the start would pass, and each mail be rejected.
+    pub(super) fn try_all(&self, brand: &Brand, text: &BrandText, portal: &str) -> Result<(), TemplatesError> {
+        let item = |letters| MailItem { ending: "0001".to_owned(), letters };
+        let several = [vec![item(1)], vec![item(4)], vec![item(1), item(3)]];
+        for &kind in DigestKind::ALL {
+            for items in &several {
+                for (more_practices, test) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
+                    let shown = Shown {
+                        brand: text,
+                        kind,
+                        action: kind.needs_answer(),
+                        items,
+                        more_practices,
+                        practices: more_practices + items.len() as u64,
+                        letters: more_practices + items.iter().map(|item| item.letters).sum::<u64>(),
+                        date: "January 1, 2001".to_owned(),
+                        portal,
+                        unsubscribe: portal,
+                        test,
+                    };
+                    self.try_one(brand, &shown)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn try_one(&self, brand: &Brand, shown: &Shown<'_>) -> Result<(), TemplatesError> {
+        for file in FILES {
+            self.make(file, shown).map_err(|error| TemplatesError::Fails {
+                file,
+                line: error.line().unwrap_or(0),
+                // what is shown is made up: here the message can be told
+                message: match error.detail() {
+                    Some(detail) => format!("{}: {detail}", error.kind()),
+                    None => error.kind().to_string(),
+                },
+                kind: shown.kind,
+                brand: brand.clone(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn make(&self, file: &str, shown: &Shown<'_>) -> Result<String, minijinja::Error> {
+        self.environment.get_template(file)?.render(Serde(shown))
+    }
+
     pub(super) fn render(&self, shown: &Shown<'_>) -> Result<Texts, ComposeError> {
         // what fails is told by file and line: the message could quote what was to be shown
         let make = |file: &'static str| {
-            let template = self.environment.get_template(file);
-            let made = template.and_then(|template| template.render(Serde(shown)));
+            let made = self.make(file, shown);
             made.map_err(|error| ComposeError::Template(format!("{file}:{}", error.line().unwrap_or(0))))
         };
         let subject = make("subject.txt")?.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -37,9 +37,9 @@ codes! {
         Counted = "counted",
         /// It is written down; its user has another address by now.
         OtherAddress = "other_address",
-        /// It was known.
+        /// It was known, or is about a mail from before its address was lifted.
         Known = "known",
-        /// It is late, was delivered, or was passed on.
+        /// It is late, was delivered, or was passed on, or is no complaint.
         Underway = "underway",
         /// It is no report: an answer, a note of absence.
         NoReport = "no_report",
@@ -145,16 +145,23 @@ impl Digests {
         };
         let address = row.address.as_ref().map(|address| mail_address(address.reveal()));
         let address = address.filter(|address| mail.composer.went_to(message_id, address));
+        let lifted_at = match &address {
+            Some(address) => suppressions::last_lifted(&mut tx, address).await?,
+            None => None,
+        };
+        // who lifted it knew, or mended it: what went before that must not undo it, however late it is told
+        let is_old = lifted_at.is_some_and(|lifted_at| row.submitted_at.is_none_or(|at| at < lifted_at));
         let enough = match (&report.said, row.submitted_at) {
             (Said::Complaint(_), _) => true,
             (said, _) if said.is_lasting() => true,
             (_, Some(at)) => {
                 let most = i64::from(self.plan.returns.soft_bounces);
-                suppressions::bounced_in_a_row(&mut tx, &row.user_id, at, most).await? >= most
+                suppressions::bounced_in_a_row(&mut tx, &row.user_id, (lifted_at, at), most).await? >= most
             }
             (_, None) => false,
         };
         let taken = match (address, enough) {
+            (Some(_), _) if is_old => Taken::Known,
             (Some(address), true) => {
                 let complaint = matches!(report.said, Said::Complaint(_));
                 let reason = if complaint { SuppressionReason::Complaint } else { SuppressionReason::Bounce };

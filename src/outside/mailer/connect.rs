@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,8 +30,9 @@ use super::options::{RelayOptions, RelayPolicy, Security};
 use super::reply::reply_of;
 use super::{Fault, RelaysError};
 
-/// Bytes of a line, and lines of an answer, that are read before TLS.
-const CLEAR_LINE_BYTES: u64 = 2_000;
+/// Bytes of a line of an answer.
+const LINE_BYTES: u64 = 2_000;
+/// Lines of an answer that are read before TLS.
 const CLEAR_LINES: usize = 100;
 
 /// All that is needed to reach a relay, read once.
@@ -91,13 +92,13 @@ impl Way {
             tcp.set_nodelay(true).map_err(|_| Fault::Unreachable)?;
             let peer = tcp.peer_addr().map_err(|_| Fault::Unreachable)?;
             let stream: Box<dyn AsyncTokioStream> = match (&self.tls, self.security) {
-                (Some(tls), Security::Tls) => Box::new(Secured::new(handshake(tls, tcp).await?, peer, b"")),
+                (Some(tls), Security::Tls) => Box::new(Bounded::new(handshake(tls, tcp).await?, peer, b"")),
                 (Some(tls), _) => {
                     let tcp = self.ask_for_tls(tcp).await?;
                     // the relay greets once, in clear; lettre wants a greeting on what it is given
-                    Box::new(Secured::new(handshake(tls, tcp).await?, peer, b"220 secured\r\n"))
+                    Box::new(Bounded::new(handshake(tls, tcp).await?, peer, b"220 secured\r\n"))
                 }
-                (None, _) => Box::new(tcp),
+                (None, _) => Box::new(Bounded::new(tcp, peer, b"")),
             };
             self.greet(stream).await
         };
@@ -191,11 +192,13 @@ async fn answer(line: &mut BufReader<TcpStream>) -> Result<Answer, Fault> {
     let mut starttls = false;
     for _ in 0..CLEAR_LINES {
         let mut text = Vec::new();
-        let read = (&mut *line).take(CLEAR_LINE_BYTES).read_until(b'\n', &mut text).await.map_err(|_| Fault::Broken)?;
+        let read = (&mut *line).take(LINE_BYTES).read_until(b'\n', &mut text).await.map_err(|_| Fault::Broken)?;
         if read == 0 || text.last() != Some(&b'\n') {
             return Err(Fault::Broken);
         }
-        let text = std::str::from_utf8(&text).map_err(|_| Fault::Broken)?.trim_end();
+        // of its words only an offer is looked at, which is ASCII
+        let text = String::from_utf8_lossy(&text);
+        let text = text.trim_end();
         let code: u16 = text.get(..3).and_then(|code| code.parse().ok()).ok_or(Fault::Broken)?;
         let (last, rest) = match text.as_bytes().get(3) {
             None => (true, ""),
@@ -211,32 +214,36 @@ async fn answer(line: &mut BufReader<TcpStream>) -> Result<Answer, Fault> {
     Err(Fault::Broken)
 }
 
-/// A line under TLS, with what is read from it first.
-struct Secured {
-    stream: TlsStream<TcpStream>,
+/// What lettre speaks over: a stream, and what is read before it. lettre looks at the length of a line only when it has its
+/// end, and drops an answer that is no UTF-8, even the one by which a message was taken. So a line without an end is an
+/// error here, and what is not ASCII is read as `?`: of an answer's words nothing is used.
+struct Bounded<S> {
+    stream: S,
     peer: SocketAddr,
     first: &'static [u8],
+    /// Bytes of the line that is being read.
+    line: u64,
 }
 
-impl Secured {
-    fn new(stream: TlsStream<TcpStream>, peer: SocketAddr, first: &'static [u8]) -> Self {
-        Self { stream, peer, first }
+impl<S> Bounded<S> {
+    fn new(stream: S, peer: SocketAddr, first: &'static [u8]) -> Self {
+        Self { stream, peer, first, line: 0 }
     }
 }
 
-impl fmt::Debug for Secured {
+impl<S> fmt::Debug for Bounded<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secured({})", self.peer)
+        write!(f, "Bounded({})", self.peer)
     }
 }
 
-impl AsyncTokioStream for Secured {
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> AsyncTokioStream for Bounded<S> {
     fn peer_addr(&self) -> std::io::Result<SocketAddr> {
         Ok(self.peer)
     }
 }
 
-impl AsyncRead for Secured {
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut TaskContext<'_>,
@@ -249,11 +256,22 @@ impl AsyncRead for Secured {
             self.first = later;
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(task, into)
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(task, into))?;
+        for byte in into.filled_mut().iter_mut().skip(before) {
+            self.line = if *byte == b'\n' { 0 } else { self.line + 1 };
+            if self.line > LINE_BYTES {
+                return Poll::Ready(Err(std::io::ErrorKind::InvalidData.into()));
+            }
+            if !byte.is_ascii() {
+                *byte = b'?';
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Secured {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(task, bytes)
     }

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::connect::Line;
-use super::reply::{Reply, reply, reply_of};
+use super::reply::{Reply, Status, reply, reply_of};
 use super::{Fault, Relay};
 
 /// How far a message had come.
@@ -38,16 +38,34 @@ pub struct Refused {
     pub step: Step,
     /// The answer; none where the connection was lost, or an address is none.
     pub reply: Option<Reply>,
-    /// Whether trying again is of no use.
+    /// Whether the answer is one that stays (5xx). Another relay may answer otherwise: see [`Refused::is_final`].
     pub lasting: bool,
-    /// Whether the dialog can be used for the next message. Else it is to be dropped.
+    /// Whether the dialog can be used for the next message. Else it is to be dropped: the connection broke, or another
+    /// relay may do better.
     pub usable: bool,
 }
 
 impl Refused {
-    /// Whether it is about the address it goes to, and about nothing else.
+    /// Whether the relay says of the address it goes to that it does not work. A refusal at its step alone does not say so:
+    /// there a relay also tells that it does not serve us, or that a mailbox is full.
     pub fn is_about_address(&self) -> bool {
-        self.step == Step::Rcpt
+        self.step == Step::Rcpt && self.status().is_some_and(Status::is_about_address)
+    }
+
+    /// Whether another try, later or over another relay, can't come to anything else. What is said of the sender, or before
+    /// the text may come, is as true of any other message, and ends when somebody mends the relay.
+    pub fn is_final(&self) -> bool {
+        let of_message = matches!(self.step, Step::Rcpt | Step::Body);
+        self.lasting && of_message && !self.status().is_some_and(Status::is_about_the_way)
+    }
+
+    /// Whether the relay refuses what it would refuse of any message.
+    fn is_the_relays_fault(&self) -> bool {
+        matches!(self.step, Step::Mail | Step::Data) || self.lasting && !self.is_final()
+    }
+
+    fn status(&self) -> Option<Status> {
+        self.reply.and_then(|reply| reply.status)
     }
 
     /// The reason in a few characters, for the row: `rcpt 550 5.1.1`, `connect`.
@@ -211,13 +229,16 @@ impl Dialog {
                 Ok(())
             }
             Err((step, Answer::No(reply), wants_text)) => {
-                // a relay that wants a text all the same gets none: the connection is closed on it
-                let usable = !wants_text && self.reset(&mut line).await;
-                self.relay.answered();
-                if usable {
-                    self.line = Some(line);
+                let mut refused = Refused { step, reply: Some(reply), lasting: reply.is_lasting(), usable: false };
+                if refused.is_the_relays_fault() {
+                    self.relay.failed(Fault::Refuses(reply));
+                } else {
+                    self.relay.answered();
+                    // a relay that wants a text all the same gets none: the connection is closed on it
+                    refused.usable = !wants_text && self.reset(&mut line).await;
                 }
-                Err(Refused { step, reply: Some(reply), lasting: reply.is_lasting(), usable })
+                self.line = refused.usable.then_some(line);
+                Err(refused)
             }
             Err((step, lost, _)) => {
                 let fault = if let Answer::Lost(fault) = lost { fault } else { Fault::Broken };
@@ -306,14 +327,18 @@ impl Dialog {
             Ok(Err(error)) => match reply_of(&error) {
                 None => lost(&self.relay, Fault::Broken),
                 Some(reply) => {
-                    let usable = reply.code != 421;
-                    if usable {
-                        self.relay.answered();
-                        self.line = Some(line);
-                    } else {
+                    let lasting = reply.is_lasting();
+                    let mut refused = Refused { step: Step::Body, reply: Some(reply), lasting, usable: false };
+                    if reply.code == 421 {
                         self.relay.failed(Fault::Leaving);
+                    } else if refused.is_the_relays_fault() {
+                        self.relay.failed(Fault::Refuses(reply));
+                    } else {
+                        self.relay.answered();
+                        refused.usable = true;
+                        self.line = Some(line);
                     }
-                    Err(Refused { step: Step::Body, reply: Some(reply), lasting: reply.is_lasting(), usable }.into())
+                    Err(refused.into())
                 }
             },
         }

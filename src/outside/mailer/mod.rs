@@ -83,6 +83,9 @@ pub enum Fault {
     /// Its certificate is not trusted, or TLS failed.
     #[error("TLS failed, or its certificate is not trusted")]
     Tls,
+    /// It refuses what it would refuse of any message: the sender, the text before it is sent, us.
+    #[error("it refuses what is handed over ({0})")]
+    Refuses(Reply),
     /// It does not take the login.
     #[error("it does not take the login ({})", code(.0))]
     Login(Option<u16>),
@@ -317,7 +320,7 @@ impl Relay {
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// It answered for a message. That it takes connections, or envelopes, is not enough: it may die of each text.
+    /// It answered for a message, and did not refuse what it would refuse of any. That it takes connections, or envelopes, is not enough: it may die of each text.
     fn answered(&self) {
         let mut health = lock(&self.health);
         if health.rests_until.is_some() {

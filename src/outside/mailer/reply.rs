@@ -28,6 +28,18 @@ impl Status {
     pub const fn is_lasting(self) -> bool {
         self.0 == 5
     }
+
+    /// Whether it says that the address itself does not work: nobody has it, it is none, it takes no mail. A list of what
+    /// does, and of nothing else: by it an address is suppressed, and other codes tell of the relay, of us, or of a full
+    /// mailbox.
+    pub const fn is_about_address(self) -> bool {
+        matches!(self, Self(5, 1, 0..=3 | 6 | 10) | Self(5, 2, 0 | 1))
+    }
+
+    /// Whether it is about who sends, about a system on the way, or about a rule: another relay, or another day, may do.
+    pub(super) const fn is_about_the_way(self) -> bool {
+        matches!(self, Self(_, 3 | 4 | 7, _) | Self(_, 1, 7 | 8))
+    }
 }
 
 impl fmt::Display for Status {
@@ -82,6 +94,18 @@ pub(super) fn reply(response: &Response) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_listed_status_says_that_an_address_does_not_work() {
+        let listed = [(1, 0), (1, 1), (1, 2), (1, 3), (1, 6), (1, 10), (2, 0), (2, 1)];
+        for subject in 0..10 {
+            for detail in 0..40 {
+                let is = listed.contains(&(subject, detail));
+                assert_eq!(Status(5, subject, detail).is_about_address(), is, "5.{subject}.{detail}");
+                assert!(!Status(4, subject, detail).is_about_address(), "4.{subject}.{detail}");
+            }
+        }
+    }
 
     #[test]
     fn a_status_code_is_three_numbers_of_a_known_class() {
