@@ -17,6 +17,7 @@ mod mails;
 mod node;
 mod output;
 mod queue;
+mod ready;
 mod schedules;
 mod sources;
 mod submit;
@@ -89,6 +90,11 @@ enum Command {
     },
     /// Check the settings and pipelines and print the plan as it is resolved.
     Check {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Is the node on this machine ready? For health checks: fails with the reasons when it is not.
+    Ready {
         #[command(flatten)]
         common: Common,
     },
@@ -432,6 +438,7 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
             node::work(environment.settings(common.data.as_deref())?).await
         }
         Command::Submit(args) => submit::run(*args, environment).await,
+        Command::Ready { common } => ready::run(&environment.settings(common.data.as_deref())?).await,
         Command::Inspect(args) => inspect::run(args, environment).await,
         Command::Demo(args) => demo::run(args, environment).await,
         Command::Bench { command } => bench::run(command, environment).await,
