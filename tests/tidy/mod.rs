@@ -2,6 +2,7 @@
 //! lengths, left-overs, and that what a document names is there.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where the sources can't be read")]
 
+mod metrics;
 mod paths;
 mod prose;
 mod rule;
