@@ -11,16 +11,19 @@ use axum::routing::post;
 use lettercase::outside::context::Context;
 use lettercase::outside::traces::{Span, TraceOptions, Traces};
 
+/// The kind and the body of a request.
+pub(super) type Came = (String, Vec<u8>);
+
 /// What came, and what is answered.
 #[derive(Clone)]
 pub(super) struct Collector {
-    came: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    came: Arc<Mutex<Vec<Came>>>,
     answer: StatusCode,
 }
 
 impl Collector {
     /// The kinds and bodies of what came.
-    pub(super) fn came(&self) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }
 }
