@@ -23,7 +23,7 @@ use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
 use crate::engine::{Engine, Parts};
 use crate::fax::{Fax, Gateway, GatewayError};
-use crate::http::api::Api;
+use crate::http::api::{Api, Serves};
 use crate::http::limits::Use;
 use crate::http::plan::DoorsPlan;
 use crate::intake::plan::{IntakePlan, load_calendar};
@@ -43,6 +43,7 @@ use crate::outside::objects::{self, ObjectError, Objects};
 use crate::outside::oidc::{Oidc, OidcError};
 use crate::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError};
 use crate::outside::spool::Spool;
+use crate::outside::traces::{Traces, TracesError};
 use crate::paper::production::address::AddressCheck;
 use crate::paper::{self, Paper, PaperPolicy};
 use crate::settings::{ScannerUse, Settings};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// Mails can't be made.
     #[error(transparent)]
     Mail(#[from] ComposerError),
+    /// Traces can't be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The relays of mails can't be used.
     #[error(transparent)]
     Relays(#[from] RelaysError),
@@ -174,6 +178,15 @@ pub async fn open_scanner(settings: &Settings, plan: &IntakePlan) -> Result<Scan
             }
             Scanner::start_managed(&options, plan.scan.clone(), fresh).await?
         }
+    })
+}
+
+/// The machine's clock, and spans to where the settings say.
+fn open_context(settings: &Settings) -> Result<Context, StartError> {
+    let ctx = Context::system();
+    Ok(match &settings.traces {
+        None => ctx,
+        Some(options) => ctx.with_traces(Traces::open(options, &settings.node)?),
     })
 }
 
@@ -299,7 +312,8 @@ impl App {
         let lock = Arc::new(lock_node(&settings)?);
         let db = open_db(&settings).await?;
         let scanner = open_scanner(&settings, &loaded.plan).await?;
-        let app = Self::assemble(settings, loaded.plan, hash, db, scanner, Context::system(), own_exe()?).await?;
+        let ctx = open_context(&settings)?;
+        let app = Self::assemble(settings, loaded.plan, hash, db, scanner, ctx, own_exe()?).await?;
         Ok(Self { _lock: Some(lock), ..app })
     }
 
@@ -435,6 +449,8 @@ impl App {
             trusted: settings.trusted_proxies.as_slice().into(),
             metrics_from: settings.metrics_from.as_slice().into(),
             metrics,
+            figures: Arc::default(),
+            serves: Serves::All,
         }
     }
 
@@ -459,6 +475,9 @@ impl App {
     pub async fn shutdown(&self) {
         self.intake.scanner.shutdown().await;
         self.intake.db.close().await;
+        // it waits for its thread, and that for this runtime
+        let traces = self.intake.ctx.traces().clone();
+        let _ = tokio::task::spawn_blocking(move || traces.close()).await;
     }
 }
 

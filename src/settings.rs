@@ -17,6 +17,7 @@ use crate::outside::mailer::MailOptions;
 use crate::outside::objects::{FilesOptions, ObjectsOptions};
 use crate::outside::oidc::Issuers;
 use crate::outside::scanner::Endpoint;
+use crate::outside::traces::TraceOptions;
 
 /// What the environment's names begin with.
 const PREFIX: &str = "LETTERCASE_";
@@ -114,6 +115,9 @@ pub struct Settings {
     /// only keys come in.
     #[serde(default)]
     pub oidc: Issuers,
+    /// Traces of documents' and letters' ways (docs/traces.md). Without it none are made.
+    #[serde(default)]
+    pub traces: Option<TraceOptions>,
 }
 
 /// A certificate chain and its key, as PEM files.
@@ -235,6 +239,9 @@ impl Settings {
         }
         if let Some(mail) = &self.mail {
             mail.check().map_err(SettingsError::Together)?;
+        }
+        if let Some(traces) = &self.traces {
+            traces.check().map_err(SettingsError::Together)?;
         }
         if self.is_shared() && !node_is_named {
             // by its name a node knows its own leases and uploads: two of one name would end each other's

@@ -87,6 +87,9 @@ enum Command {
     Work {
         #[command(flatten)]
         common: Common,
+        /// Where /health, /ready and /metrics are answered, and nothing else; without it, nowhere.
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<std::net::SocketAddr>,
     },
     /// Check the settings and pipelines and print the plan as it is resolved.
     Check {
@@ -433,9 +436,9 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
             settings.listen = listen.unwrap_or(settings.listen);
             node::serve(settings).await
         }
-        Command::Work { common } => {
+        Command::Work { common, listen } => {
             node::start_log(environment, true);
-            node::work(environment.settings(common.data.as_deref())?).await
+            node::work(environment.settings(common.data.as_deref())?, listen).await
         }
         Command::Submit(args) => submit::run(*args, environment).await,
         Command::Ready { common } => ready::run(&environment.settings(common.data.as_deref())?).await,

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -11,8 +11,10 @@ use super::{CliError, Environment};
 use crate::app::App;
 use crate::digests::send::Sender;
 use crate::digests::{Digests, heartbeat};
+use crate::http::api::{Api, Serves};
 use crate::http::server;
 use crate::intake::sources::Sources;
+use crate::outside::metrics;
 use crate::settings::Settings;
 
 /// Begins logging to standard error: in JSON where a service runs, else only what goes wrong.
@@ -64,6 +66,10 @@ pub(super) struct Node {
 impl Node {
     /// Starts a node; with `listen`, one that answers HTTP there.
     pub(super) async fn start(settings: Settings, listen: Option<SocketAddr>) -> Result<Self, CliError> {
+        Self::start_serving(settings, listen, Serves::All).await
+    }
+
+    async fn start_serving(settings: Settings, listen: Option<SocketAddr>, serves: Serves) -> Result<Self, CliError> {
         let listener = match listen {
             None => None,
             Some(address) => Some(TcpListener::bind(address).map_err(|error| CliError::Listen(address, error))?),
@@ -88,7 +94,11 @@ impl Node {
         let sources = app.sources().await?;
         tasks.extend((0..sources.all().len()).map(|at| tokio::spawn(watch(sources.clone(), at, stop.subscribe()))));
         if let Some(listener) = listener {
-            let api = app.api(metrics_handle());
+            let handle = metrics_handle();
+            if let Some(handle) = handle.clone() {
+                tasks.push(tokio::spawn(keep_metrics(handle, stop.subscribe())));
+            }
+            let api = Api { serves, ..app.api(handle) };
             let mut stopping = stop.subscribe();
             tasks.push(tokio::spawn(async move {
                 let stopped = async move {
@@ -124,7 +134,21 @@ impl Node {
 /// Metrics are installed once per process.
 fn metrics_handle() -> Option<PrometheusHandle> {
     static HANDLE: std::sync::OnceLock<Option<PrometheusHandle>> = std::sync::OnceLock::new();
-    HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().ok()).clone()
+    let made = || {
+        let seconds = Matcher::Suffix("_seconds".to_owned());
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, metrics::BUCKETS_S).ok()?;
+        let handle = builder.install_recorder().ok()?;
+        metrics::describe();
+        Some(handle)
+    };
+    HANDLE.get_or_init(made).clone()
+}
+
+/// Moves what histograms have taken in to where it is small, also where nobody reads them.
+async fn keep_metrics(handle: PrometheusHandle, mut stopping: watch::Receiver<bool>) {
+    while tokio::time::timeout(METRICS_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
+        handle.run_upkeep();
+    }
 }
 
 async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
@@ -181,6 +205,9 @@ async fn beat(digests: Digests, stopping: watch::Receiver<bool>) {
     };
     heartbeat::run(stopping, tick).await;
 }
+
+/// How often metrics are looked after.
+const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often is looked for digests to plan and mails to send.
 const DIGESTS_EVERY: Duration = Duration::from_secs(1);
@@ -258,10 +285,17 @@ pub(super) async fn serve(settings: Settings) -> Result<(), CliError> {
     Ok(())
 }
 
-pub(super) async fn work(settings: Settings) -> Result<(), CliError> {
-    let node = Node::start(settings, None).await?;
+pub(super) async fn work(mut settings: Settings, listen: Option<SocketAddr>) -> Result<(), CliError> {
+    if let Some(address) = listen {
+        settings.listen = address;
+        settings.check_listen()?;
+    }
+    let node = Node::start_serving(settings, listen, Serves::Operation).await?;
     tell_ready(&node).await;
-    eprintln!("working");
+    match node.address {
+        None => eprintln!("working"),
+        Some(_) => eprintln!("working, watched at {}", node.url()),
+    }
     asked_to_stop().await;
     node.stop().await;
     Ok(())

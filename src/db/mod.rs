@@ -33,6 +33,7 @@ pub mod routing;
 pub mod schedules;
 pub mod search;
 pub mod sources;
+pub mod standing;
 pub mod status_details;
 pub mod submissions;
 pub mod suppressions;

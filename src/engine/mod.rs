@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::db::work::{Claim, GiveBack};
 use crate::db::{self, Db, DbError, Stamp};
@@ -29,6 +31,7 @@ use crate::engine::stage::{Chain, Ended, Runner, StageError};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::ids::Brand;
 use crate::outside::context::Context;
+use crate::outside::traces::{Span, trace_id};
 
 /// How long a paused stage waits before it is looked at again.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -169,6 +172,15 @@ impl Engine {
     /// Does one claimed piece of work to its end: advanced, given back, or a dead letter.
     async fn perform(&self, runner: &dyn Runner, policy: &WorkPolicy, claim: Claim) -> Performed {
         let stage = runner.name();
+        // what is logged meanwhile, by whatever part, is found by stage, subject and trace
+        let lines = tracing::info_span!("work", stage, subject = claim.subject, trace_id = trace_id(&claim.subject));
+        self.perform_one(runner, policy, claim).instrument(lines).await
+    }
+
+    async fn perform_one(&self, runner: &dyn Runner, policy: &WorkPolicy, claim: Claim) -> Performed {
+        let stage = runner.name();
+        let span = Span::step(&self.0.ctx, stage, &claim.subject).number("lettercase.attempt", claim.attempts);
+        let began = Instant::now();
         let result = if claim.attempts > policy.tries {
             Err(StageError::Fail { why: "each try ended the process or its lease".into() })
         } else {
@@ -184,14 +196,16 @@ impl Engine {
             tracing::warn!(stage, subject = claim.subject, error = %error, "could not settle work");
         }
         self.wake();
+        let outcome = match &result {
+            Ok(ended) => ended.as_str(),
+            Err(error) => error.as_str(claim.attempts < policy.tries),
+        };
+        span.end(&self.0.ctx, outcome, matches!(outcome, "retried" | "dead" | "lost"));
+        metrics::counter!("lettercase_stage_outcomes_total", "stage" => stage, "outcome" => outcome).increment(1);
+        metrics::histogram!("lettercase_stage_seconds", "stage" => stage).record(began.elapsed().as_secs_f64());
         match result {
-            Ok(ended) => {
-                metrics::counter!("lettercase_stage_outcomes_total", "stage" => stage, "outcome" => ended.as_str())
-                    .increment(1);
-                Performed::Done
-            }
             Err(StageError::Pause { .. }) => Performed::Paused,
-            Err(_) => Performed::Done,
+            _ => Performed::Done,
         }
     }
 

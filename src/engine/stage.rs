@@ -49,6 +49,18 @@ pub enum StageError {
     Lost,
 }
 
+impl StageError {
+    /// The word for metrics and traces; a passing fault is tried again only while tries are left.
+    pub const fn as_str(&self, tries_left: bool) -> &'static str {
+        match self {
+            Self::Retry { .. } if tries_left => "retried",
+            Self::Retry { .. } | Self::Fail { .. } => "dead",
+            Self::Pause { .. } => "paused",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 impl From<DbError> for StageError {
     fn from(error: DbError) -> Self {
         let why = error.to_string();

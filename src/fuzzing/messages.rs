@@ -19,13 +19,15 @@ use crate::model::ids::{
 use crate::model::judgement::FileType;
 use crate::model::pages::{PageRange, take_apart};
 use crate::outside::scanner::{Handover, Reply, parse_scan, parse_version};
+use crate::outside::traces::Caller;
 
 /// The first byte chooses the parser.
 pub fn messages(data: &[u8]) {
     const OURS: u8 = 8;
     // behind all others, so that the seeds of those keep their numbers
     const RETURNED: u8 = OURS + requests::CHOICES;
-    let Some((choice, data)) = chosen(data, RETURNED + 1) else { return };
+    const TRACEPARENT: u8 = RETURNED + 1;
+    let Some((choice, data)) = chosen(data, TRACEPARENT + 1) else { return };
     match choice {
         0 => scanned(data),
         1 => version(data),
@@ -39,6 +41,7 @@ pub fn messages(data: &[u8]) {
             name(text);
         }),
         RETURNED => returned(data),
+        TRACEPARENT => with_text(data, traceparent),
         other => requests::request(other - OURS, data),
     }
 }
@@ -46,6 +49,15 @@ pub fn messages(data: &[u8]) {
 fn with_text(data: &[u8], each: impl Fn(&str)) {
     if let Ok(text) = std::str::from_utf8(data) {
         each(text);
+    }
+}
+
+/// What is taken has every part in its place: another span can't be read from it.
+fn traceparent(text: &str) {
+    if let Some(caller) = Caller::parse(text) {
+        assert!(text.len() >= 55 && text.is_char_boundary(55));
+        let known = format!("00{}", &text[2..55]);
+        assert_eq!(Caller::parse(&known), Some(caller));
     }
 }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::api::tus::answers;
@@ -20,6 +21,7 @@ use super::errors::Problem;
 use super::problems::Code;
 use crate::access::{AuthError, Caller};
 use crate::model::access::{Action, Answer, Needs, Record, Target, may};
+use crate::outside::traces;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,9 @@ pub const ACT_AS: HeaderName = HeaderName::from_static("lettercase-act-as");
 /// The header under which a request is found in our log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The caller's span, where its own work is traced (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// Where proxies say who came to them.
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -46,13 +51,16 @@ pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Resp
     let span = tracing::info_span!("request", id);
     let is_tus = request.extensions().get::<MatchedPath>().is_some_and(|path| answers::is_at(path.as_str()));
     let (mut head, body) = request.into_parts();
+    let caller = head.headers.get(TRACEPARENT).and_then(|header| traces::Caller::parse(header.to_str().ok()?));
+    let traced = traces::Request { id: id.clone(), caller };
     let answered = async {
         if let Some(caller) = admit(&api, &head).await? {
             head.extensions.insert(caller);
         }
         Ok::<_, Problem>(within(&api, Request::from_parts(head, body), next).await)
     };
-    let mut response = match answered.instrument(span).await {
+    let began = Instant::now();
+    let mut response = match traces::within(traced, answered).instrument(span).await {
         Ok(response) => response,
         Err(mut problem) => {
             problem.request_id = Some(id.clone());
@@ -62,6 +70,8 @@ pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Resp
     if is_tus {
         answers::mark(&mut response);
     }
+    metrics::counter!("lettercase_requests_total", "status" => class(response.status())).increment(1);
+    metrics::histogram!("lettercase_request_seconds").record(began.elapsed().as_secs_f64());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -70,6 +80,17 @@ pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Resp
     // What is answered concerns one caller at one moment, and may be health data: no cache keeps it.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The kind of an answer.
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        429 => "429",
+        503 => "503",
+        ..400 => "2xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
 }
 
 /// Runs the handler; a request that carries no file has a time within which it must be answered.

@@ -73,6 +73,18 @@ pub struct Streams {
     pub poll_ms: u64,
 }
 
+/// Figures that are counted for `/metrics`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Seconds after which ledger and queues are counted again, when somebody asks.
+    pub count_every_s: u32,
+    /// Milliseconds that the first answer waits for the first count.
+    pub first_wait_ms: u64,
+    /// Milliseconds after which what is needed counts as away.
+    pub probe_timeout_ms: u64,
+}
+
 /// The plan.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,6 +97,8 @@ pub struct DoorsPlan {
     pub idempotency: Idempotency,
     /// Event streams.
     pub stream: Streams,
+    /// Metrics.
+    pub metrics: Metrics,
 }
 
 impl DoorsPlan {
@@ -116,6 +130,9 @@ impl DoorsPlan {
             return Err(PlanError::Unusable(
                 "[limits] page_most must not be under page_default, nor that under 1".into(),
             ));
+        }
+        if self.metrics.count_every_s == 0 || self.metrics.probe_timeout_ms == 0 {
+            return Err(PlanError::Unusable("[metrics] count_every_s and probe_timeout_ms must be at least 1".into()));
         }
         if self.stream.poll_ms == 0 || self.idempotency.lease_s == 0 {
             return Err(PlanError::Unusable("[stream] poll_ms and [idempotency] lease_s must be at least 1".into()));

@@ -20,6 +20,7 @@ use crate::model::judgement::{Reason, ReasonCode};
 use crate::model::submission::{Said, SubmissionState};
 use crate::outside::objects::{ObjectError, ObjectKey};
 use crate::outside::spool::SpoolFile;
+use crate::outside::traces::Span;
 
 /// A file that is safe now: it survives the crash of any process.
 #[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
@@ -62,6 +63,18 @@ pub enum ReceiveError {
     /// The database failed: nothing is promised.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+impl ReceiveError {
+    /// The word for traces and metrics.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NoSubmission | Self::Closed { .. } | Self::Refused(_) => "refused",
+            Self::TooSlow => "too_slow",
+            Self::Broken => "broken_off",
+            Self::Spool(_) | Self::Store(_) | Self::Db(_) => "fault",
+        }
+    }
 }
 
 /// Where a file goes.
@@ -152,7 +165,7 @@ impl Intake {
         let admitted = match self.admit_again(stamp, &arriving, &document).await {
             Ok(admitted) => admitted,
             Err(error) => {
-                begun.end();
+                begun.end(0, error.as_str());
                 return Err(error);
             }
         };
@@ -167,7 +180,10 @@ impl Intake {
         if let Err(error) = &result {
             self.refuse(stamp, &document, error).await;
         }
-        begun.end();
+        match &result {
+            Ok(receipt) => begun.end(receipt.size_bytes, "received"),
+            Err(error) => begun.end(0, error.as_str()),
+        }
         result
     }
 
@@ -333,7 +349,6 @@ impl Intake {
         work::put(&mut tx, stamp, id.as_str(), stages::FIRST).await?;
         tx.commit().await.map_err(DbError::from)?;
         stop_at("receive", "accepted").await;
-        metrics::counter!("lettercase_documents_received_total").increment(1);
         Ok(())
     }
 
@@ -357,27 +372,40 @@ impl Intake {
 }
 
 /// A file that began to come. Dropped before its end (its client went away, and the server with it the request),
-/// it ends the file's row, so that the name and the place are free at once and not when a reconciler looks.
-struct Begun(Option<(Intake, DocumentId, String)>);
+/// it ends the file's row, so that the name and the place are free at once and not when a reconciler looks. It holds
+/// the root of the document's trace, too.
+struct Begun(Option<(Intake, DocumentId, String, Span)>);
 
 impl Begun {
     fn new(intake: &Intake, arriving: &Arriving<'_>, document: &DocumentId) -> Self {
-        Self(Some((intake.clone(), document.clone(), arriving.actor.to_owned())))
+        let mut span = Span::root(&intake.ctx, "receive", document.as_str()).within_request();
+        if let Some(submission) = arriving.to.submission() {
+            span = span.of("lettercase.submission", submission.as_str());
+        }
+        Self(Some((intake.clone(), document.clone(), arriving.actor.to_owned(), span)))
     }
 
     /// It came to its end.
-    fn end(mut self) {
-        self.0 = None;
+    fn end(mut self, bytes: u64, outcome: &'static str) {
+        metrics::counter!("lettercase_arrivals_total", "outcome" => outcome).increment(1);
+        metrics::counter!("lettercase_received_bytes_total").increment(bytes);
+        if let Some((intake, _, _, span)) = self.0.take() {
+            let span = span.number("lettercase.size_bytes", i64::try_from(bytes).unwrap_or(i64::MAX));
+            span.end(&intake.ctx, outcome, outcome == "fault");
+        }
     }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
         // Without a runtime the process is ending: the reconciler does it later.
-        let (Some((intake, document, actor)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        let (Some((intake, document, actor, span)), Ok(runtime)) =
+            (self.0.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };
+        metrics::counter!("lettercase_arrivals_total", "outcome" => "broken_off").increment(1);
+        span.end(&intake.ctx, "broken_off", false);
         runtime.spawn(async move {
             let stamp = Stamp { ctx: &intake.ctx, actor: &actor };
             intake.refuse(stamp, &document, &ReceiveError::Broken).await;

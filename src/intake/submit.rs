@@ -10,6 +10,7 @@ use crate::model::case::CaseKind;
 use crate::model::document::{Channel, DocumentState};
 use crate::model::ids::{Brand, DocumentId, ReferenceNumber, SubmissionId};
 use crate::model::submission::{Said, SubmissionState};
+use crate::outside::traces::Span;
 
 /// A submission to be opened.
 #[derive(Debug, Clone)]
@@ -105,6 +106,7 @@ impl Intake {
             carry_over(&mut tx, stamp, failed, &submission).await?;
         }
         tx.commit().await.map_err(DbError::from)?;
+        Span::root(&self.ctx, "open", submission.id.as_str()).within_request().end(&self.ctx, "open", false);
         Ok(submission)
     }
 

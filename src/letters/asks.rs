@@ -13,6 +13,7 @@ use crate::model::event::{Event, EventType};
 use crate::model::letter::stage::COMPOSE;
 use crate::model::letter::{Circumstances, LetterType};
 use crate::model::phi::Phi;
+use crate::outside::traces::Span;
 
 /// Who asks for a letter that no service asked for.
 pub const OURSELVES: &str = "system";
@@ -79,5 +80,9 @@ async fn ask(
         circumstances: &detail.circumstances,
         supersedes: None,
     };
-    letters::ask(conn, stamp, &new, COMPOSE).await.map(|_| ())
+    if letters::ask(conn, stamp, &new, COMPOSE).await?.is_some() {
+        // should this transaction come to nothing, the trace is of a letter that is not there, and of one span
+        Span::root(stamp.ctx, "ask", id.as_str()).end(stamp.ctx, "asked", false);
+    }
+    Ok(())
 }

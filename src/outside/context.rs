@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use jiff::Timestamp;
 use rand::Rng;
 
+use super::traces::Traces;
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// The instant now.
@@ -52,6 +54,7 @@ impl Clock for ManualClock {
 pub struct Context {
     clock: Arc<dyn Clock>,
     ids: Arc<IdSource>,
+    traces: Traces,
 }
 
 /// What tells ids made within one millisecond apart: the process, and a count that keeps them in the order in
@@ -71,7 +74,18 @@ impl Context {
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let mut process = [0u8; 3];
         rand::rng().fill_bytes(&mut process);
-        Self { clock, ids: Arc::new(IdSource { process, made: AtomicU32::new(0) }) }
+        Self { clock, ids: Arc::new(IdSource { process, made: AtomicU32::new(0) }), traces: Traces::default() }
+    }
+
+    /// The same, with spans going somewhere.
+    #[must_use]
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Where spans go.
+    pub fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     /// The instant now.

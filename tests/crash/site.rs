@@ -142,16 +142,25 @@ impl Site {
     /// Starts `serve` and waits until it listens. `stop_at` is a fail point at which it will stand still,
     /// with an action of its own where not the first time is meant.
     pub(crate) async fn serve(&self, stop_at: Option<&str>) -> Server {
+        self.start("serve", stop_at, "listening on").await
+    }
+
+    /// Starts `work`, watched where `serve` would listen.
+    pub(crate) async fn work(&self) -> Server {
+        self.start("work", None, "watched at").await
+    }
+
+    async fn start(&self, verb: &str, stop_at: Option<&str>, until: &str) -> Server {
         let log = self.dir.path().join(format!("log-{}", rand::random::<u32>()));
         let mut command = self.command();
         if let Some(place) = stop_at {
             let action = if place.contains('=') { "" } else { "=return" };
             command.env("FAILPOINTS", format!("{place}{action}"));
         }
-        command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.args([verb, "--listen", &format!("127.0.0.1:{}", self.port)]);
         command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
         let mut server = Server { child: command.spawn().unwrap(), log };
-        server.until_logged("listening on").await;
+        server.until_logged(until).await;
         server
     }
 

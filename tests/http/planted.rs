@@ -199,6 +199,9 @@ async fn sow_over_all_routes(world: &World, server: &Server, ids: &[String]) {
             ("content-encoding", LAST),
             ("expect", LAST),
             ("tus-resumable", LAST),
+            ("traceparent", LAST),
+            ("tracestate", "krempelhuber=ottoberta"),
+            ("baggage", "member=MHZK31SOWN2"),
             ("origin", MAIL),
             ("cookie", LAST),
             ("referer", "https://example.org/Krempelhuber"),
@@ -347,6 +350,9 @@ on_both! {
         LOG.off();
         assert_none(&LOG.text(), "the log");
         assert_none(&metrics, "the metrics");
+        let spans = world.spans.all();
+        assert!(spans.iter().any(|span| span.name == "match"), "there are no spans of documents");
+        assert_none(&format!("{spans:?}"), "the spans");
         for (place, query) in [
             ("events", "SELECT id || type || subject || COALESCE(tin_uid, '') || actor || payload FROM event"),
             ("reasons of work", "SELECT stage || subject || COALESCE(node, '') || COALESCE(reason, '') FROM work"),

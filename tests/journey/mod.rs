@@ -40,7 +40,7 @@ pub(crate) async fn node(world: &World, name: &str, plan: IntakePlan, scanner: S
     let mut settings = world.settings.clone();
     settings.node = name.to_owned();
     let exe = PathBuf::from(env!("CARGO_BIN_EXE_lettercase"));
-    let context = Context::with_clock(world.clock.clone());
+    let context = Context::with_clock(world.clock.clone()).with_traces(world.spans.traces());
     App::assemble(settings, plan, "test".into(), world.db().clone(), scanner, context, exe).await.unwrap()
 }
 

@@ -175,6 +175,7 @@ on_both! {
         let log = LOG.text();
         assert!(log.contains("dead letter"), "{} bytes were logged, nothing of the lost file", log.len());
         assert_none(&log, "the log");
+        assert_none(&format!("{:?}", world.spans.all()), "the spans");
         for (place, query) in [
             ("events", "SELECT id || type || subject || COALESCE(tin_uid, '') || actor || payload FROM event"),
             ("reasons of work", "SELECT stage || subject || COALESCE(node, '') || COALESCE(reason, '') FROM work"),

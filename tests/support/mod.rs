@@ -6,6 +6,7 @@
 
 pub mod digests;
 pub mod postgres;
+pub mod spans;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -162,6 +163,7 @@ pub struct World {
     pub settings: Settings,
     pub clock: Arc<ManualClock>,
     pub app: App,
+    pub spans: spans::Spans,
     _database: Option<postgres::Database>,
 }
 
@@ -182,15 +184,16 @@ impl World {
         let db = Db::open(&database).await.unwrap();
         db.migrate().await.unwrap();
         let clock = Arc::new(ManualClock::at(start()));
-        let app = assemble(&settings, plan, db, scanner, clock.clone()).await;
-        Self { on, dir, settings, clock, app, _database: kept }
+        let spans = spans::Spans::default();
+        let app = assemble(&settings, plan, db, scanner, clock.clone(), &spans).await;
+        Self { on, dir, settings, clock, app, spans, _database: kept }
     }
 
     /// The same installation after a restart of its process: the spool is gone, everything else is there.
     pub async fn restarted(self) -> Self {
         let plan = (*self.app.intake.plan).clone();
         let (db, scanner) = (self.app.intake.db.clone(), self.app.intake.scanner.clone());
-        let app = assemble(&self.settings, plan, db, scanner, self.clock.clone()).await;
+        let app = assemble(&self.settings, plan, db, scanner, self.clock.clone(), &self.spans).await;
         Self { app, ..self }
     }
 
@@ -310,8 +313,16 @@ impl World {
     }
 }
 
-async fn assemble(settings: &Settings, plan: IntakePlan, db: Db, scanner: Scanner, clock: Arc<ManualClock>) -> App {
+async fn assemble(
+    settings: &Settings,
+    plan: IntakePlan,
+    db: Db,
+    scanner: Scanner,
+    clock: Arc<ManualClock>,
+    spans: &spans::Spans,
+) -> App {
     // a database of several nodes wants a shared key; worlds keep theirs in their own directory
     let exe = PathBuf::from(env!("CARGO_BIN_EXE_lettercase"));
-    App::assemble(settings.clone(), plan, "test".into(), db, scanner, Context::with_clock(clock), exe).await.unwrap()
+    let ctx = Context::with_clock(clock).with_traces(spans.traces());
+    App::assemble(settings.clone(), plan, "test".into(), db, scanner, ctx, exe).await.unwrap()
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where the sources can't be read")]
 
 mod containers;
+mod metrics;
 mod paths;
 mod prose;
 mod rule;

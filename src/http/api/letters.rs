@@ -32,6 +32,7 @@ use crate::model::ids::{Brand, CaseNumber, ClaimNumber, LetterId, LetterNumber, 
 use crate::model::letter::stage::COMPOSE;
 use crate::model::letter::{Circumstance, LetterCategory, LetterRecord, LetterState, LetterType};
 use crate::model::phi::Phi;
+use crate::outside::traces::Span;
 
 /// The longest id of an event, in bytes.
 const EVENT_BYTES: usize = 128;
@@ -225,13 +226,18 @@ async fn ask_for(api: &Api, caller: &Caller, request: LetterRequest) -> Result<L
         details: &Phi(details.reveal().to_string()),
         supersedes: request.supersedes.as_ref(),
     };
-    let letter = match letters::ask(&mut tx, stamp, &new, COMPOSE).await? {
+    let asked = letters::ask(&mut tx, stamp, &new, COMPOSE).await?;
+    let is_new = asked.is_some();
+    let letter = match asked {
         Some(letter) => letter,
         None => letters::by_event(&mut tx, &actor, &request.event_id, request.r#type)
             .await?
             .ok_or(DbError::Stale { what: "letter" })?,
     };
     tx.commit().await.map_err(DbError::from)?;
+    if is_new {
+        Span::root(stamp.ctx, "ask", letter.id.as_str()).within_request().end(stamp.ctx, "asked", false);
+    }
     Ok(letter)
 }
 

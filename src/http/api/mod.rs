@@ -8,6 +8,7 @@ pub mod correspondence;
 pub mod dead_letters;
 pub mod decisions;
 pub mod documents;
+pub mod figures;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -70,6 +71,15 @@ use crate::model::access::{Action, Mode};
 use crate::model::ids::Brand;
 use crate::paper::Paper;
 
+/// Which routes a node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// All.
+    All,
+    /// Those by which it is watched.
+    Operation,
+}
+
 /// What the routes work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
@@ -101,6 +111,10 @@ pub struct Api {
     pub metrics_from: Arc<[IpNet]>,
     /// The metrics, where this process keeps them.
     pub metrics: Option<PrometheusHandle>,
+    /// When what lies here was counted for them.
+    pub figures: Arc<figures::Figures>,
+    /// Which routes there are.
+    pub serves: Serves,
 }
 
 impl Api {
@@ -424,9 +438,21 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(mail_address::returned))
 }
 
+/// The routes of a node that works and is only watched over HTTP.
+fn operation() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(status::health))
+        .routes(routes!(status::ready))
+        .routes(routes!(status::metrics))
+}
+
 /// The routes behind their guard.
 pub fn router(api: Api) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let routes = match api.serves {
+        Serves::All => routes(),
+        Serves::Operation => operation(),
+    };
+    let (router, _) = routes.split_for_parts();
     router
         .fallback(|| async { Problem::of(Code::NotFound, "there is no such route") })
         .method_not_allowed_fallback(|| async {

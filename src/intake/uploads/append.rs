@@ -15,6 +15,7 @@ use crate::intake::receive::is_too_slow;
 use crate::model::ids::{SubmissionId, UploadId};
 use crate::model::submission::SubmissionState;
 use crate::outside::objects::ObjectKey;
+use crate::outside::traces;
 
 /// Bytes that go on with an upload.
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ impl Intake {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
     {
         let (intake, offset_bytes) = (self.clone(), append.offset_bytes);
-        let task = tokio::spawn(async move { intake.append(append, body).await });
+        let task = tokio::spawn(traces::carried(async move { intake.append(append, body).await }));
         task.await.unwrap_or(Err(UploadError::Broken { offset_bytes }))
     }
 

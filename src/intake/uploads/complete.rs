@@ -22,6 +22,7 @@ use crate::model::document::DocumentState;
 use crate::model::ids::DocumentId;
 use crate::model::judgement::{Reason, ReasonCode};
 use crate::outside::objects::{ObjectError, ObjectKey, Place};
+use crate::outside::traces;
 
 /// Bytes replayed at a time.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -51,12 +52,12 @@ impl Intake {
     pub(super) async fn take_up(&self, upload: Upload) -> Result<Upload, UploadError> {
         let intake = self.clone();
         let offset_bytes = upload.offset_bytes;
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(traces::carried(async move {
             let held = intake.hold(&upload.submission_id, &upload.id).await?;
             let done = intake.while_held(&upload.id, &held.token, intake.complete(&held)).await;
             intake.let_go(&upload.id, &held.token).await;
             done
-        });
+        }));
         task.await.unwrap_or(Err(UploadError::Broken { offset_bytes }))
     }
 

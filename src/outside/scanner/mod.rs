@@ -88,6 +88,17 @@ pub struct Scanned {
     pub by: Option<EngineVersion>,
 }
 
+/// How a scanner stands, by its last check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Where it is.
+    pub endpoint: String,
+    /// Whether it may judge.
+    pub is_fit: bool,
+    /// The age of its newest signatures in seconds, where that is known.
+    pub signature_age_s: Option<f64>,
+}
+
 /// Why no scanner is fit to judge: for readiness, and for pausing the scan stage. Says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
@@ -197,6 +208,11 @@ impl Scanner {
                 None => Err(NotReady { why }),
             },
         }
+    }
+
+    /// How each endpoint stands, by its last check: for metrics.
+    pub fn standing(&self, now: Timestamp) -> Vec<Standing> {
+        self.pool.standing(now)
     }
 
     /// Scans `len` bytes of an open file from `offset`, so that files found inside others, which lie in one

@@ -16,7 +16,7 @@ use super::policy::{Endpoint, Freshness, ScanPolicy};
 use super::protocol::{self, Source};
 use super::reply::Version;
 use super::signatures::{SignatureSet, TEST_SIGNATURES};
-use super::{EngineVersion, NotReady, Scanned, Verdict};
+use super::{EngineVersion, NotReady, Scanned, Standing, Verdict};
 
 /// How soon a scanner that failed is checked again.
 const RECHECK: Duration = Duration::from_secs(2);
@@ -80,6 +80,24 @@ impl Pool {
             }
         }
         Err(NotReady { why: reasons.join("; ") })
+    }
+
+    /// How each stands, by its last check; nobody is asked. One that is being checked now is left out.
+    pub(super) fn standing(&self, now: Timestamp) -> Vec<Standing> {
+        let known = self.stations.iter().filter_map(|station| {
+            let health = station.health.try_lock().ok()?;
+            let endpoint = station.endpoint.to_string();
+            Some(match &*health {
+                Health::Unknown => return None,
+                Health::Failed { .. } => Standing { endpoint, is_fit: false, signature_age_s: None },
+                Health::Passed { loaded, .. } => Standing {
+                    endpoint,
+                    is_fit: judge_age(loaded, self.freshness, self.policy.max_signature_age_h, now).is_ok(),
+                    signature_age_s: built(loaded).map(|built| now.duration_since(built).as_secs_f64()),
+                },
+            })
+        });
+        known.collect()
     }
 
     /// Scans with one that is fit, each in its turn.
