@@ -45,6 +45,7 @@ use crate::outside::scanner::{Freshness, ManagedOptions, Scanner, ScannerError};
 use crate::outside::spool::Spool;
 use crate::paper::production::address::AddressCheck;
 use crate::paper::{self, Paper, PaperPolicy};
+use crate::retention::{Retention, RetentionPlan};
 use crate::settings::{ScannerUse, Settings};
 
 /// Why the program can't start.
@@ -122,6 +123,8 @@ pub struct App {
     pub fax: Fax,
     /// What users are told of by mail.
     pub digests: Digests,
+    /// What is destroyed when, and what keeps it.
+    pub retention: Retention,
     /// The engine over all stages.
     pub engine: Engine,
     /// Who callers are.
@@ -245,6 +248,17 @@ pub fn open_digests(settings: &Settings, db: Db, ctx: Context) -> Result<Digests
     Ok(make_digests(settings, plan, db, ctx, calendar))
 }
 
+/// Retention, for an operator beside a running node.
+///
+/// # Errors
+/// When a plan or the object store can't be used.
+pub async fn open_retention(settings: &Settings, db: Db, ctx: Context) -> Result<Retention, StartError> {
+    let calendar = Arc::new(load_calendar(settings.config_dir.as_deref())?.plan);
+    let plan = Arc::new(RetentionPlan::load(settings.config_dir.as_deref())?.plan);
+    let objects = objects::open(&settings.objects_options()).await?;
+    Ok(Retention { db, ctx, calendar, plan, objects, brand: settings.brand.clone() })
+}
+
 fn make_digests(
     settings: &Settings,
     plan: NotificationsPlan,
@@ -332,7 +346,9 @@ impl App {
         let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?;
         let notifications = NotificationsPlan::load(settings.config_dir.as_deref())?;
         // nodes that go by different calendars run different plans
-        let plan_hash = format!("{plan_hash}+{}+{}+{}", calendar.hash, correspondence.hash, notifications.hash);
+        let retention = RetentionPlan::load(settings.config_dir.as_deref())?;
+        let hashes = [&calendar.hash, &correspondence.hash, &notifications.hash, &retention.hash];
+        let plan_hash = hashes.iter().fold(plan_hash, |joined, hash| format!("{joined}+{hash}"));
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let mut policies = plan.work.clone();
@@ -386,6 +402,14 @@ impl App {
         let mail = open_mail(&settings, &notifications.plan, &letters.renderer, &audit_key, &ctx)?;
         let digests =
             Digests { mail, ..make_digests(&settings, notifications.plan, db.clone(), ctx.clone(), calendar) };
+        let retention = Retention {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            calendar: intake.calendar.clone(),
+            plan: Arc::new(retention.plan),
+            objects: objects.clone(),
+            brand: settings.brand.clone(),
+        };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
         chains.extend(delivery::chains(&correspondence));
@@ -408,6 +432,7 @@ impl App {
             paper,
             fax,
             digests,
+            retention,
             engine,
             access,
             doors,
@@ -426,6 +451,7 @@ impl App {
             correspondence: self.correspondence.clone(),
             paper: self.paper.clone(),
             digests: self.digests.clone(),
+            retention: self.retention.clone(),
             engine: self.engine.clone(),
             access: self.access.clone(),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),

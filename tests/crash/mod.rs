@@ -12,6 +12,6 @@ mod memory;
 mod places;
 mod receive;
 mod rounds;
-mod sender;
+pub(crate) mod sender;
 pub(crate) mod site;
 mod terminate;
