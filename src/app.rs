@@ -46,6 +46,7 @@ use crate::outside::spool::Spool;
 use crate::outside::traces::{Traces, TracesError};
 use crate::paper::production::address::AddressCheck;
 use crate::paper::{self, Paper, PaperPolicy};
+use crate::retention::{Retention, RetentionPlan};
 use crate::settings::{ScannerUse, Settings};
 
 /// Why the program can't start.
@@ -126,6 +127,8 @@ pub struct App {
     pub fax: Fax,
     /// What users are told of by mail.
     pub digests: Digests,
+    /// What is destroyed when, and what keeps it.
+    pub retention: Retention,
     /// The engine over all stages.
     pub engine: Engine,
     /// Who callers are.
@@ -258,6 +261,17 @@ pub fn open_digests(settings: &Settings, db: Db, ctx: Context) -> Result<Digests
     Ok(make_digests(settings, plan, db, ctx, calendar))
 }
 
+/// Retention, for an operator beside a running node.
+///
+/// # Errors
+/// When a plan or the object store can't be used.
+pub async fn open_retention(settings: &Settings, db: Db, ctx: Context) -> Result<Retention, StartError> {
+    let calendar = Arc::new(load_calendar(settings.config_dir.as_deref())?.plan);
+    let plan = Arc::new(RetentionPlan::load(settings.config_dir.as_deref())?.plan);
+    let objects = objects::open(&settings.objects_options()).await?;
+    Ok(Retention { db, ctx, calendar, plan, objects, brand: settings.brand.clone() })
+}
+
 fn make_digests(
     settings: &Settings,
     plan: NotificationsPlan,
@@ -346,7 +360,9 @@ impl App {
         let correspondence = CorrespondencePlan::load(settings.config_dir.as_deref())?;
         let notifications = NotificationsPlan::load(settings.config_dir.as_deref())?;
         // nodes that go by different calendars run different plans
-        let plan_hash = format!("{plan_hash}+{}+{}+{}", calendar.hash, correspondence.hash, notifications.hash);
+        let retention = RetentionPlan::load(settings.config_dir.as_deref())?;
+        let hashes = [&calendar.hash, &correspondence.hash, &notifications.hash, &retention.hash];
+        let plan_hash = hashes.iter().fold(plan_hash, |joined, hash| format!("{joined}+{hash}"));
         let extract = Extract::new(exe, spool.dir().to_owned(), plan.extract.clone());
         tell_plan(&db, &settings.node, &plan_hash).await?;
         let mut policies = plan.work.clone();
@@ -400,6 +416,14 @@ impl App {
         let mail = open_mail(&settings, &notifications.plan, &letters.renderer, &audit_key, &ctx)?;
         let digests =
             Digests { mail, ..make_digests(&settings, notifications.plan, db.clone(), ctx.clone(), calendar) };
+        let retention = Retention {
+            db: db.clone(),
+            ctx: ctx.clone(),
+            calendar: intake.calendar.clone(),
+            plan: Arc::new(retention.plan),
+            objects: objects.clone(),
+            brand: settings.brand.clone(),
+        };
         let mut chains = stages::chains(&intake);
         chains.push(letters::stages::chain(&letters));
         chains.extend(delivery::chains(&correspondence));
@@ -422,6 +446,7 @@ impl App {
             paper,
             fax,
             digests,
+            retention,
             engine,
             access,
             doors,
@@ -440,6 +465,7 @@ impl App {
             correspondence: self.correspondence.clone(),
             paper: self.paper.clone(),
             digests: self.digests.clone(),
+            retention: self.retention.clone(),
             engine: self.engine.clone(),
             access: self.access.clone(),
             brands: std::iter::once(&settings.brand).chain(&settings.brands).cloned().collect(),

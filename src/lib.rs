@@ -19,6 +19,7 @@ pub mod letters;
 pub mod digests;
 pub mod fax;
 pub mod paper;
+pub mod retention;
 
 pub mod http;
 

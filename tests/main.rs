@@ -16,6 +16,7 @@ mod made;
 mod mailer;
 mod objects;
 mod paper;
+mod retention;
 mod review;
 mod scanner;
 mod sources;

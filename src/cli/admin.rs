@@ -22,6 +22,7 @@ use crate::model::ids::{ReferenceNumber, SubmissionId};
 use crate::model::reference::ReferenceKind;
 use crate::outside::context::Context;
 use crate::outside::objects;
+use crate::retention::RetentionPlan;
 use crate::settings::Settings;
 
 /// Who acts, until people at the command line are known.
@@ -73,6 +74,7 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
     let doors = DoorsPlan::load(settings.config_dir.as_deref())?;
     let letters = CorrespondencePlan::load(settings.config_dir.as_deref())?;
     let notifications = NotificationsPlan::load(settings.config_dir.as_deref())?;
+    let retention = RetentionPlan::load(settings.config_dir.as_deref())?;
     if common.json {
         let hash = |plan: &str, hash: &str| json!({ "plan": plan, "hash": hash });
         let others = [
@@ -81,6 +83,7 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
             hash("calendar.toml", &calendar.hash),
             hash("correspondence.toml", &letters.hash),
             hash("notifications.toml", &notifications.hash),
+            hash("retention.toml", &retention.hash),
         ];
         output::json(&json!({ "plan": "intake.toml", "hash": loaded.hash, "others": others, "ok": true }));
     } else {
@@ -91,6 +94,7 @@ fn check(settings: &Settings, common: &Common) -> Result<(), CliError> {
         println!("calendar.toml {}: {:#?}", calendar.hash, calendar.plan);
         println!("correspondence.toml {}: {:#?}", letters.hash, letters.plan);
         println!("notifications.toml {}: {:#?}", notifications.hash, notifications.plan);
+        println!("retention.toml {}: {:#?}", retention.hash, retention.plan);
         println!("ok");
     }
     Ok(())

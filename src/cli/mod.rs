@@ -18,6 +18,7 @@ mod node;
 mod output;
 mod queue;
 mod ready;
+mod retention;
 mod schedules;
 mod sources;
 mod submit;
@@ -49,6 +50,7 @@ use crate::model::phi::Phi;
 use crate::model::reference::ReferenceKind;
 use crate::model::submission::Said;
 use crate::paper::PaperError;
+use crate::retention::RetentionError;
 use crate::settings::{Settings, SettingsError};
 
 /// Document intake and correspondence for health plans.
@@ -173,6 +175,11 @@ enum Command {
     Mails {
         #[command(subcommand)]
         command: mails::MailsCommand,
+    },
+    /// What is destroyed when: plans, runs, legal holds.
+    Retention {
+        #[command(subcommand)]
+        command: retention::RetentionCommand,
     },
     /// The event log.
     Audit {
@@ -331,6 +338,8 @@ enum CliError {
     #[error(transparent)]
     Mail(#[from] MailError),
     #[error(transparent)]
+    Retention(#[from] RetentionError),
+    #[error(transparent)]
     Manage(#[from] ManageError),
     #[error(transparent)]
     Client(#[from] client::ClientError),
@@ -468,6 +477,10 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Mails { command } => {
             node::start_log(environment, false);
             mails::run(command, environment).await
+        }
+        Command::Retention { command } => {
+            node::start_log(environment, false);
+            retention::run(command, environment).await
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());

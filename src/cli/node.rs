@@ -182,6 +182,11 @@ async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "could not tend faxes"),
         }
+        match app.retention.work(&app.settings.node).await {
+            Ok(worked) if worked != Default::default() => tracing::info!(?worked, "destroyed what is due"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "could not destroy what is due"),
+        }
         match app.digests.look_at_returns(&app.settings.node).await {
             Ok(looked) if looked != Default::default() => tracing::info!(?looked, "took mails that came back"),
             Ok(_) => {}

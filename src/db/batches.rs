@@ -238,7 +238,7 @@ macro_rules! select {
         concat!(
             "SELECT id, name, brand, kind, day, state, cut_off_at, envelopes, letters, pages, sheets, pdf_sha256, pdf_bytes,
                     pdf_pages, json_sha256, json_bytes, csv_sha256, csv_bytes, held_at, held_by, held_reason, closed_by,
-                    closed_at, assembled_at, done_at, version
+                    closed_at, assembled_at, done_at, destroyed_at, version
              FROM print_batch ",
             $tail
         )
@@ -393,6 +393,7 @@ pub async fn event(
 }
 
 fn read(row: &AnyRow) -> Result<Batch, DbError> {
+    let destroyed_at = opt_instant(row, "destroyed_at")?;
     Ok(Batch {
         id: parsed(row, "id")?,
         name: text(row, "name")?,
@@ -407,7 +408,8 @@ fn read(row: &AnyRow) -> Result<Batch, DbError> {
             pages: number(row, "pages")?,
             sheets: number(row, "sheets")?,
         },
-        files: read_files(row)?,
+        // those of a destroyed one are gone (OPS-15)
+        files: read_files(row)?.filter(|_| destroyed_at.is_none()),
         hold: match (opt_instant(row, "held_at")?, opt_text(row, "held_by")?, opt_text(row, "held_reason")?) {
             (Some(at), Some(by), Some(reason)) => Some(BatchHold { at, by, reason }),
             _ => None,

@@ -200,7 +200,8 @@ pub async fn set_status(
     payload: serde_json::Value,
 ) -> Result<(), DbError> {
     let done = sqlx::query(
-        "UPDATE case_file SET status = $1, closed_at = $2, version = version + 1 WHERE id = $3 AND version = $4",
+        "UPDATE case_file SET status = $1, closed_at = $2, version = version + 1
+         WHERE id = $3 AND version = $4 AND destroyed_at IS NULL",
     )
     .bind(status.as_str())
     .bind(status.is_final().then(|| stamp.now()))

@@ -153,6 +153,46 @@ pub async fn set_deleting(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Re
     Ok(done.rows_affected() == 1)
 }
 
+/// Marks content as being destroyed, if every document of it is purged. Who stores the same bytes meanwhile holds the row
+/// until its document says so, or finds the mark and waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_unused(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
+    // a statement of its own: the next one sees what was written while this one waited for the row
+    sqlx::query("UPDATE content SET state = state WHERE brand = $1 AND sha256 = $2")
+        .bind(brand.as_str())
+        .bind(sha256.as_str())
+        .execute(&mut *conn)
+        .await?;
+    let done = sqlx::query(
+        "UPDATE content SET state = 'deleting' WHERE brand = $1 AND sha256 = $2 AND state <> 'deleting'
+         AND NOT EXISTS (SELECT 1 FROM document d WHERE d.brand = $1 AND d.sha256 = $2 AND d.state <> 'purged')",
+    )
+    .bind(brand.as_str())
+    .bind(sha256.as_str())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether somebody is just storing these bytes, or was when their process died: what they copied must not be taken from
+/// under them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_stored_now(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM document d JOIN work w ON w.subject = d.id
+         WHERE d.brand = $1 AND d.sha256 = $2 AND w.stage = 'store' AND w.state = 'running'",
+    )
+    .bind(brand.as_str())
+    .bind(sha256.as_str())
+    .fetch_one(conn)
+    .await?;
+    Ok(number(&row, "n")? > 0)
+}
+
 /// Takes the row of destroyed content away. False when another was first.
 ///
 /// # Errors

@@ -95,7 +95,7 @@ pub struct Filed {
 pub async fn filed(conn: &mut Conn, after: (i64, &str), limit: i64) -> Result<Vec<Filed>, DbError> {
     let rows = sqlx::query(
         "SELECT created_at, id, brand, sha256 FROM letter
-         WHERE (created_at, id) > ($1, $2) AND sha256 IS NOT NULL ORDER BY created_at, id LIMIT $3",
+         WHERE (created_at, id) > ($1, $2) AND sha256 IS NOT NULL AND destroyed_at IS NULL ORDER BY created_at, id LIMIT $3",
     )
     .bind(after.0)
     .bind(after.1)
@@ -119,8 +119,28 @@ pub async fn filed(conn: &mut Conn, after: (i64, &str), limit: i64) -> Result<Ve
 /// When the database fails.
 pub async fn is_known(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
     let row = sqlx::query(
-        "SELECT id FROM letter WHERE brand = $1 AND sha256 = $2
-         UNION ALL SELECT id FROM print_batch WHERE brand = $1 AND $2 IN (pdf_sha256, json_sha256, csv_sha256) LIMIT 1",
+        "SELECT id FROM letter WHERE brand = $1 AND sha256 = $2 AND destroyed_at IS NULL
+         UNION ALL SELECT id FROM print_batch
+         WHERE brand = $1 AND $2 IN (pdf_sha256, json_sha256, csv_sha256) AND destroyed_at IS NULL LIMIT 1",
+    )
+    .bind(brand.as_str())
+    .bind(sha256.as_str())
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Whether it was such a file and is being destroyed: it may or may not be there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_going(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result<bool, DbError> {
+    let row = sqlx::query(
+        "SELECT r.subject FROM letter l JOIN retention_record r ON r.kind = 'letter' AND r.subject = l.id
+         WHERE l.brand = $1 AND l.sha256 = $2 AND r.state = 'destroying'
+         UNION ALL SELECT r.subject FROM print_batch b
+         JOIN retention_record r ON r.kind = 'print_batch' AND r.subject = b.id
+         WHERE b.brand = $1 AND $2 IN (b.pdf_sha256, b.json_sha256, b.csv_sha256) AND r.state = 'destroying' LIMIT 1",
     )
     .bind(brand.as_str())
     .bind(sha256.as_str())
@@ -136,10 +156,10 @@ pub async fn is_known(conn: &mut Conn, brand: &Brand, sha256: &Sha256) -> Result
 pub async fn files(conn: &mut Conn) -> Result<i64, DbError> {
     let row = sqlx::query(
         "SELECT COUNT(*) AS n FROM (
-             SELECT brand, sha256 FROM letter WHERE sha256 IS NOT NULL
-             UNION SELECT brand, pdf_sha256 FROM print_batch WHERE pdf_sha256 IS NOT NULL
-             UNION SELECT brand, json_sha256 FROM print_batch WHERE json_sha256 IS NOT NULL
-             UNION SELECT brand, csv_sha256 FROM print_batch WHERE csv_sha256 IS NOT NULL) AS file",
+             SELECT brand, sha256 FROM letter WHERE sha256 IS NOT NULL AND destroyed_at IS NULL
+             UNION SELECT brand, pdf_sha256 FROM print_batch WHERE pdf_sha256 IS NOT NULL AND destroyed_at IS NULL
+             UNION SELECT brand, json_sha256 FROM print_batch WHERE json_sha256 IS NOT NULL AND destroyed_at IS NULL
+             UNION SELECT brand, csv_sha256 FROM print_batch WHERE csv_sha256 IS NOT NULL AND destroyed_at IS NULL) AS file",
     )
     .fetch_one(conn)
     .await?;

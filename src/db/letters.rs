@@ -118,6 +118,8 @@ pub struct Letter {
     pub created_at: Timestamp,
     /// When it came to its end.
     pub ended_at: Option<Timestamp>,
+    /// When retention destroyed what it said: it has no PDF any more (OPS-15).
+    pub destroyed_at: Option<Timestamp>,
     /// Counts its changes.
     pub version: i64,
 }
@@ -201,7 +203,7 @@ macro_rules! select {
             "SELECT id, number, brand, type, category, state, asker, event_id, addressee, tin, member_id, claim_number,
                     case_id, details, circumstances, data, letter_date, template_version, brand_version, engine_version,
                     sha256, size_bytes,
-                    pages, reason_code, reason, due_at, supersedes, superseded_by, created_at, ended_at, version
+                    pages, reason_code, reason, due_at, supersedes, superseded_by, created_at, ended_at, destroyed_at, version
              FROM letter ",
             $tail
         )
@@ -432,6 +434,7 @@ pub async fn event(
 }
 
 fn read(row: &AnyRow) -> Result<Letter, DbError> {
+    let destroyed_at = opt_instant(row, "destroyed_at")?;
     let (tin, member_id): (Option<Tin>, Option<MemberId>) = (opt_parsed(row, "tin")?, opt_parsed(row, "member_id")?);
     let addressee = match parsed(row, "addressee")? {
         AddresseeKind::Tin => Addressee::Tin(tin.clone().ok_or(DbError::Unreadable { column: "tin" })?),
@@ -457,13 +460,14 @@ fn read(row: &AnyRow) -> Result<Letter, DbError> {
         circumstances: parsed::<Codes<_>>(row, "circumstances")?.0,
         data: opt_text(row, "data")?.map(Phi),
         letter_date: opt_parsed(row, "letter_date")?,
-        made: read_made(row)?,
+        made: read_made(row)?.filter(|_| destroyed_at.is_none()),
         reason: opt_text(row, "reason_code")?.zip(opt_text(row, "reason")?),
         due_at: opt_instant(row, "due_at")?,
         supersedes: opt_parsed(row, "supersedes")?,
         superseded_by: opt_parsed(row, "superseded_by")?,
         created_at: instant(row, "created_at")?,
         ended_at: opt_instant(row, "ended_at")?,
+        destroyed_at,
         version: number(row, "version")?,
     })
 }

@@ -28,6 +28,7 @@ pub mod messages;
 pub mod notifications;
 pub mod paper_tasks;
 pub mod reference;
+pub mod retention;
 pub mod returns;
 pub mod routing;
 pub mod schedules;

@@ -99,6 +99,9 @@ pub async fn release(db: &Db, stamp: Stamp<'_>, id: &LetterId, version: Option<i
 /// Lets a letter go again, in the caller's transaction.
 pub(super) async fn release_found(conn: &mut Conn, stamp: Stamp<'_>, found: &WithWays) -> Result<(), LetterError> {
     let letter = &found.letter;
+    if letter.destroyed_at.is_some() {
+        return Err(LetterError::State(letter.state, "what it said is destroyed"));
+    }
     if letter.superseded_by.is_some() {
         return Err(LetterError::Superseded);
     }

@@ -389,7 +389,9 @@ async fn compare_letters(db: &Db, objects: &dyn Objects) -> Result<(i64, i64), S
     }
     let mut conn = db.read().await?;
     for (brand, hash) in without_row {
-        unknown += i64::from(!letter_upkeep::is_known(&mut conn, &brand, &hash).await?);
+        let known = letter_upkeep::is_known(&mut conn, &brand, &hash).await?
+            || letter_upkeep::is_going(&mut conn, &brand, &hash).await?;
+        unknown += i64::from(!known);
     }
     Ok(((rows - present).max(0), unknown))
 }

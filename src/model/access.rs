@@ -42,6 +42,8 @@ codes! {
         ActAs = "act_as",
         /// Set the status of cases, ask for letters.
         Correspondence = "correspondence",
+        /// Have destroyed what is due; legal holds.
+        Retention = "retention",
     }
 }
 

@@ -97,6 +97,10 @@ codes! {
         ReadSchedules = "read_schedules",
         /// Edit, pause and run schedules of digests, decide about runs that wait.
         EditSchedules = "edit_schedules",
+        /// See what retention keeps and destroys: plans, runs, legal holds (OPS-15).
+        ReadRetention = "read_retention",
+        /// Have destroyed what is due; put and lift legal holds.
+        RunRetention = "run_retention",
         /// Read the metrics.
         ReadMetrics = "read_metrics",
         /// Ask who one is.
@@ -141,6 +145,7 @@ impl Action {
             | Self::ReadUserChoices => Scope::Access,
             // the service names the user whose messages they are
             Self::ReadMessages | Self::EditMessages | Self::ReadNotifications | Self::EditNotifications => Scope::ActAs,
+            Self::ReadRetention | Self::RunRetention => Scope::Retention,
             Self::ReadMetrics => Scope::Metrics,
             Self::ReadSelf => return None,
         })
@@ -184,7 +189,8 @@ impl Action {
             Self::ReadAudit => &[PrivacyAuditor],
             Self::WriteReference | Self::ManageKeys | Self::ManageUsers | Self::ManageEntitlements => &[Administrator],
             Self::ReadSchedules => &[Supervisor, Administrator],
-            Self::EditSchedules => &[Administrator],
+            Self::EditSchedules | Self::RunRetention => &[Administrator],
+            Self::ReadRetention => &[Administrator, PrivacyAuditor],
             Self::ReadMetrics => &[Administrator],
             Self::ReadSelf => Role::ALL,
         }

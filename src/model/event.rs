@@ -14,6 +14,7 @@ use crate::model::ids::{Brand, EventId};
 use crate::model::judgement::UnknownCode;
 use crate::model::letter::{DeliveryState, LetterState};
 use crate::model::paper::{BatchState, EnvelopeState};
+use crate::model::retention::RetentionRunState;
 use crate::model::submission::SubmissionState;
 
 /// What happened.
@@ -109,6 +110,12 @@ pub enum EventType {
     MailSuppressionLifted,
     /// A person has a test mail sent to themselves (OPS-10).
     TestMailAsked,
+    /// A legal hold was put or lifted (OPS-15).
+    RetentionHoldChanged,
+    /// A run of the destruction of what is due came into a state.
+    RetentionRun(RetentionRunState),
+    /// A record was destroyed, for its time was over.
+    RecordDestroyed,
 }
 
 impl fmt::Display for EventType {
@@ -159,6 +166,9 @@ impl fmt::Display for EventType {
             Self::MailSuppressed => f.write_str("mail.suppressed"),
             Self::MailSuppressionLifted => f.write_str("mail.suppression_lifted"),
             Self::TestMailAsked => f.write_str("mail.test_asked"),
+            Self::RetentionHoldChanged => f.write_str("retention.hold_changed"),
+            Self::RetentionRun(state) => write!(f, "retention_run.{state}"),
+            Self::RecordDestroyed => f.write_str("retention.destroyed"),
         }
     }
 }
@@ -202,6 +212,8 @@ impl FromStr for EventType {
             "mail.suppressed" => Self::MailSuppressed,
             "mail.suppression_lifted" => Self::MailSuppressionLifted,
             "mail.test_asked" => Self::TestMailAsked,
+            "retention.hold_changed" => Self::RetentionHoldChanged,
+            "retention.destroyed" => Self::RecordDestroyed,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
@@ -214,6 +226,7 @@ impl FromStr for EventType {
                 ("envelope", state) => Self::Envelope(state.parse()?),
                 ("schedule", change) => Self::Schedule(change.parse()?),
                 ("digest_run", state) => Self::DigestRun(state.parse()?),
+                ("retention_run", state) => Self::RetentionRun(state.parse()?),
                 ("case", rest) => match rest.split_once('.').ok_or(unknown.clone())? {
                     ("opened", kind) => Self::CaseOpened(kind.parse()?),
                     ("status_changed", kind) => Self::CaseStatusChanged(kind.parse()?),
@@ -318,10 +331,13 @@ mod tests {
             EventType::MailSuppressed,
             EventType::MailSuppressionLifted,
             EventType::TestMailAsked,
+            EventType::RetentionHoldChanged,
+            EventType::RecordDestroyed,
         ];
         all.extend(BatchState::ALL.iter().map(|state| EventType::PrintBatch(*state)));
         all.extend(EnvelopeState::ALL.iter().map(|state| EventType::Envelope(*state)));
         all.extend(ScheduleChange::ALL.iter().map(|change| EventType::Schedule(*change)));
+        all.extend(RetentionRunState::ALL.iter().map(|state| EventType::RetentionRun(*state)));
         all.extend(RunState::ALL.iter().map(|state| EventType::DigestRun(*state)));
         all.extend(LetterState::ALL.iter().map(|state| EventType::Letter(*state)));
         all.extend(DeliveryState::ALL.iter().map(|state| EventType::Delivery(*state)));

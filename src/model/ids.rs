@@ -197,6 +197,14 @@ text_id!(
     SuppressionId, "suppression id", uuid
 );
 text_id!(
+    /// The id (UUIDv7) of a legal hold, under which nothing is destroyed.
+    LegalHoldId, "legal hold id", uuid
+);
+text_id!(
+    /// The id (UUIDv7) of a run that destroys what is due.
+    RetentionRunId, "retention run id", uuid
+);
+text_id!(
     /// A print batch's id (UUIDv7).
     BatchId, "batch id", uuid
 );
@@ -330,8 +338,8 @@ text_id!(
 );
 
 printable!(DocumentId, SubmissionId, CaseId, EventId, KeyId, UserId, UploadId, LetterId, DeliveryId, MessageId);
-printable!(BatchId, EnvelopeId, PaperTaskId, ScheduleId, RunId, MailId, SuppressionId);
-printable!(Issuer, Brand, Sha256, ReferenceNumber, LetterNumber, HoldId);
+printable!(BatchId, EnvelopeId, PaperTaskId, ScheduleId, RunId, MailId, SuppressionId, LegalHoldId);
+printable!(Issuer, Brand, Sha256, ReferenceNumber, LetterNumber, HoldId, RetentionRunId);
 hidden!(Subject, Tin, Npi, ClaimNumber, CaseNumber, AttachmentControlNumber, MemberId);
 
 impl Tin {

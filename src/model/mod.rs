@@ -21,6 +21,7 @@ pub mod paper;
 pub mod people;
 pub mod phi;
 pub mod reference;
+pub mod retention;
 pub mod route;
 pub mod submission;
 pub mod trial;

@@ -9,7 +9,7 @@ const STEPS: &[&[&str]] = &[
     &["outside", "db"],
     &["engine"],
     &["access", "intake", "cases", "letters", "delivery"],
-    &["paper", "fax", "digests"],
+    &["paper", "fax", "digests", "retention"],
     &["http", "settings"],
     &["app"],
     &["cli", "fuzzing"],

@@ -33,6 +33,7 @@ pub mod queue;
 pub mod reconciliation;
 pub mod reference;
 pub mod rehearsals;
+pub mod retention;
 pub mod returned_mail;
 pub mod routing;
 pub mod schedules;
@@ -70,6 +71,7 @@ use crate::letters::stages::Letters;
 use crate::model::access::{Action, Mode};
 use crate::model::ids::Brand;
 use crate::paper::Paper;
+use crate::retention::Retention;
 
 /// Which routes a node answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub struct Api {
     pub paper: Paper,
     /// What users are told of by mail.
     pub digests: Digests,
+    /// What is destroyed when, and what keeps it.
+    pub retention: Retention,
     /// The engine, to be woken.
     pub engine: Engine,
     /// Who callers are.
@@ -290,6 +294,17 @@ pub const RULES: &[(&str, &str, Rule)] = &[
     ("GET", "/v1/users/{id}/mail-address", Rule::For(Action::ManageEntitlements)),
     ("POST", "/v1/users/{id}/mail-address/lift", Rule::For(Action::ManageEntitlements)),
     ("POST", "/v1/mail-returns", Rule::For(Action::DecideMails)),
+    // retention
+    ("GET", "/v1/retention/plan", Rule::For(Action::ReadRetention)),
+    ("GET", "/v1/retention/plan/{kind}", Rule::For(Action::ReadRetention)),
+    ("GET", "/v1/retention/runs", Rule::For(Action::ReadRetention)),
+    ("POST", "/v1/retention/runs", Rule::For(Action::RunRetention)),
+    ("GET", "/v1/retention/runs/{id}", Rule::For(Action::ReadRetention)),
+    ("GET", "/v1/retention/runs/{id}/records", Rule::For(Action::ReadRetention)),
+    ("GET", "/v1/retention/holds", Rule::For(Action::ReadRetention)),
+    ("POST", "/v1/retention/holds", Rule::For(Action::RunRetention)),
+    ("GET", "/v1/retention/holds/{id}", Rule::For(Action::ReadRetention)),
+    ("POST", "/v1/retention/holds/{id}/release", Rule::For(Action::RunRetention)),
 ];
 
 /// All routes with their description.
@@ -436,6 +451,15 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(mail_address::of_user))
         .routes(routes!(mail_address::lift_of_user))
         .routes(routes!(mail_address::returned))
+        // retention
+        .routes(routes!(retention::plan))
+        .routes(routes!(retention::plan_of))
+        .routes(routes!(retention::runs, retention::begin))
+        .routes(routes!(retention::look))
+        .routes(routes!(retention::records))
+        .routes(routes!(retention::holds, retention::hold))
+        .routes(routes!(retention::look_at_hold))
+        .routes(routes!(retention::release))
 }
 
 /// The routes of a node that works and is only watched over HTTP.

@@ -70,8 +70,16 @@ pub async fn end_destruction(
     brand: &Brand,
     sha256: &Sha256,
 ) -> Result<u64, ReviewError> {
-    let key = ObjectKey::quarantine(brand, sha256);
-    objects.delete(&key).await.map_err(|error| ReviewError::Store(error.to_string()))?;
+    {
+        let mut conn = db.read().await?;
+        if contents::is_stored_now(&mut conn, brand, sha256).await? {
+            return Err(ReviewError::Store("the same bytes are just being stored".into()));
+        }
+    }
+    // Retention marks clean bytes, too; those go first, so that no copy of them comes after.
+    for key in [ObjectKey::content(brand, sha256), ObjectKey::quarantine(brand, sha256)] {
+        objects.delete(&key).await.map_err(|error| ReviewError::Store(error.to_string()))?;
+    }
     stop_at("destroy", "deleted").await;
     let mut tx = db.begin().await?;
     if !contents::remove_deleting(&mut tx, brand, sha256).await? {
