@@ -83,6 +83,8 @@ impl Node {
         let mut app = App::start(settings).await?;
         let (access, key) = app.access.with_local_key();
         app.access = access;
+        // before it is asked for them, and not a second after
+        app.digests.make_schedules().await?;
         let stop = watch::Sender::new(false);
         let mut tasks = Vec::new();
         let engine = app.engine.clone();

@@ -5,6 +5,7 @@
 //! before it goes.
 
 pub mod choices;
+pub mod edits;
 pub mod heartbeat;
 pub mod mail;
 pub mod plan;

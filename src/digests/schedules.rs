@@ -89,7 +89,7 @@ pub struct Standing {
 
 impl Standing {
     /// Its timing with what it needs to be computed with.
-    fn rhythm<'a>(&'a self, digests: &'a Digests) -> Result<Rhythm<'a>, DbError> {
+    pub(super) fn rhythm<'a>(&'a self, digests: &'a Digests) -> Result<Rhythm<'a>, DbError> {
         self.timing.resolve(self.schedule.cadence, &digests.calendar).map_err(unreadable)
     }
 
@@ -331,7 +331,7 @@ impl Digests {
         self.by_name(&mut conn, name).await
     }
 
-    async fn by_name(&self, conn: &mut Conn, name: &str) -> Result<Standing, ScheduleError> {
+    pub(super) async fn by_name(&self, conn: &mut Conn, name: &str) -> Result<Standing, ScheduleError> {
         let found = schedules::by_name(conn, name).await?.filter(|found| self.brands.contains(&found.brand));
         let standing = self.stand(conn, found.ok_or(ScheduleError::NoSchedule)?, self.ctx.now()).await?;
         with_proposal(conn, standing).await
@@ -381,7 +381,7 @@ impl Digests {
     }
 
     /// Takes a schedule for a change, as the caller saw it, with what was due before it opened.
-    async fn take(&self, conn: &mut Conn, name: &str, seen: Option<i64>) -> Result<Standing, ScheduleError> {
+    pub(super) async fn take(&self, conn: &mut Conn, name: &str, seen: Option<i64>) -> Result<Standing, ScheduleError> {
         let brand = self.by_name(conn, name).await?.schedule.brand;
         schedules::lock(conn, &brand).await?;
         self.open_due(conn, &brand, self.ctx.now()).await?;
@@ -389,150 +389,6 @@ impl Digests {
         if seen.is_some_and(|seen| seen != standing.schedule.version) {
             return Err(ScheduleError::Conflict("schedule"));
         }
-        Ok(standing)
-    }
-
-    /// Keeps an edit, to be confirmed. Nothing runs by it yet.
-    ///
-    /// # Errors
-    /// See [`ScheduleError`].
-    pub async fn propose(
-        &self,
-        stamp: Stamp<'_>,
-        name: &str,
-        seen: Option<i64>,
-        timing: &Timing,
-    ) -> Result<Standing, ScheduleError> {
-        let mut tx = self.db.begin().await?;
-        let standing = self.take(&mut tx, name, seen).await?;
-        self.keep(&mut tx, stamp, &standing, timing, None).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
-    }
-
-    /// Keeps an edit that goes back to an earlier revision, to be confirmed like any other.
-    ///
-    /// # Errors
-    /// See [`ScheduleError`].
-    pub async fn roll_back(
-        &self,
-        stamp: Stamp<'_>,
-        name: &str,
-        seen: Option<i64>,
-        revision: i64,
-    ) -> Result<Standing, ScheduleError> {
-        let mut tx = self.db.begin().await?;
-        let standing = self.take(&mut tx, name, seen).await?;
-        let old = schedules::revision(&mut tx, &standing.schedule.id, revision).await?;
-        let old = old.ok_or(ScheduleError::NoRevision)?;
-        if old.state != RevisionState::Past {
-            return Err(ScheduleError::State("that revision never held, or holds now"));
-        }
-        self.keep(&mut tx, stamp, &standing, &timing_of(&old)?, Some(revision)).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
-    }
-
-    async fn keep(
-        &self,
-        conn: &mut Conn,
-        stamp: Stamp<'_>,
-        standing: &Standing,
-        timing: &Timing,
-        rolls_back: Option<i64>,
-    ) -> Result<(), ScheduleError> {
-        timing.check(standing.schedule.cadence)?;
-        if standing.proposal.is_some() {
-            return Err(ScheduleError::State("an edit waits already: confirm it or drop it first"));
-        }
-        if *timing == standing.timing {
-            return Err(ScheduleError::State("the schedule says so already"));
-        }
-        schedules::propose(conn, stamp, &standing.schedule, &written(timing)?, rolls_back).await?;
-        Ok(())
-    }
-
-    /// Puts an edit in force, on every node at once.
-    ///
-    /// # Errors
-    /// See [`ScheduleError`].
-    pub async fn confirm(
-        &self,
-        stamp: Stamp<'_>,
-        name: &str,
-        seen: Option<i64>,
-        revision: i64,
-    ) -> Result<Standing, ScheduleError> {
-        let mut tx = self.db.begin().await?;
-        let standing = self.take(&mut tx, name, seen).await?;
-        let (proposed, timing) = waiting(&standing, revision)?;
-        let same = person(&proposed.proposed_by) == person(stamp.actor);
-        // who is at the command line, is not known
-        if self.plan.schedules.second_administrator && (same || stamp.actor == AT_COMMAND_LINE) {
-            return Err(ScheduleError::SecondPerson);
-        }
-        // a zone that was known then need not be known to this node
-        timing.check(standing.schedule.cadence)?;
-        schedules::confirm(&mut tx, stamp, &standing.schedule, revision).await?;
-        let before = standing;
-        let standing = self.by_name(&mut tx, name).await?;
-        self.write_off(&mut tx, stamp, &before, &standing).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
-    }
-
-    /// A period whose time was still to come, and that an edit moved to before the edit, has no run: its history says so.
-    /// What it would have told goes with the next.
-    async fn write_off(
-        &self,
-        conn: &mut Conn,
-        stamp: Stamp<'_>,
-        before: &Standing,
-        standing: &Standing,
-    ) -> Result<(), DbError> {
-        let now = self.ctx.now();
-        let rhythm = standing.rhythm(self)?;
-        let passed = rhythm.between(rhythm.period_begins(now), now);
-        // where the zone changed, a period may have begun in one of them only
-        let ahead = before.rhythm(self)?.next(now, 2);
-        let is_new = |run: &Occurrence| standing.known.is_none_or(|known| run.period > known);
-        let moved = passed.into_iter().filter(|run| ahead.iter().any(|to_come| to_come.period == run.period));
-        for run in moved.filter(is_new) {
-            let new = NewRun {
-                schedule: &standing.schedule,
-                kind: RunKind::Scheduled,
-                period: &run.period.to_string(),
-                day: self.zone_of(conn, &standing.schedule.brand).await?.to_datetime(run.at).date(),
-                state: RunState::Skipped,
-                reason: Some(RunReason::Edited),
-                serves: &BTreeSet::from([standing.schedule.cadence]),
-                due_at: run.at,
-            };
-            digest_runs::open(conn, stamp, &new).await?;
-        }
-        Ok(())
-    }
-
-    /// Gives an edit up.
-    ///
-    /// # Errors
-    /// See [`ScheduleError`].
-    pub async fn drop_edit(
-        &self,
-        stamp: Stamp<'_>,
-        name: &str,
-        seen: Option<i64>,
-        revision: i64,
-    ) -> Result<Standing, ScheduleError> {
-        let mut tx = self.db.begin().await?;
-        let standing = self.take(&mut tx, name, seen).await?;
-        waiting(&standing, revision)?;
-        schedules::drop_proposal(&mut tx, stamp, &standing.schedule, revision).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
         Ok(standing)
     }
 
@@ -628,20 +484,6 @@ impl Digests {
     }
 }
 
-/// Who acts, whichever service speaks for them.
-fn person(actor: &str) -> &str {
-    actor.split_once(" via ").map_or(actor, |(person, _)| person)
-}
-
-/// The edit of that revision, if it waits.
-fn waiting(standing: &Standing, revision: i64) -> Result<(&Revision, &Timing), ScheduleError> {
-    let (proposed, timing) = standing.proposal.as_ref().ok_or(ScheduleError::State("no edit waits"))?;
-    if proposed.revision != revision {
-        return Err(ScheduleError::Conflict("edit"));
-    }
-    Ok((proposed, timing))
-}
-
 async fn with_proposal(conn: &mut Conn, standing: Standing) -> Result<Standing, ScheduleError> {
     let revisions = schedules::revisions(conn, &standing.schedule.id).await?;
     let proposed = revisions.into_iter().find(|revision| revision.state == RevisionState::Proposed);
@@ -649,6 +491,6 @@ async fn with_proposal(conn: &mut Conn, standing: Standing) -> Result<Standing, 
     Ok(Standing { proposal, ..standing })
 }
 
-fn written(timing: &Timing) -> Result<String, DbError> {
+pub(super) fn written(timing: &Timing) -> Result<String, DbError> {
     serde_json::to_string(timing).map_err(|_| DbError::Unreadable { column: "timing" })
 }
