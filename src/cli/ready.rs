@@ -27,7 +27,8 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CliError> {
     let url = format!("{scheme}://{}/ready", own(settings.listen));
     // nothing is sent, and what answers here is on this machine: its certificate is for the name that others use
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).danger_accept_invalid_certs(true).build();
-    let unreachable = |error: reqwest::Error| CliError::Usage(format!("{url} does not answer: {}", error.without_url()));
+    let unreachable =
+        |error: reqwest::Error| CliError::Usage(format!("{url} does not answer: {}", error.without_url()));
     let answer = client.map_err(unreachable)?.get(&url).send().await.map_err(unreachable)?;
     let ready = answer.status().is_success();
     let told: Value = answer.json().await.unwrap_or_default();

@@ -232,13 +232,12 @@ impl Desk {
         let mut conn = self.retention.db.read().await?;
         let counts = retention::counts(&mut conn, id).await?;
         let mut destroyed: Vec<Destroyed> = Vec::new();
-        while records {
+        let mut more = records;
+        while more {
             let behind = destroyed.last().map(|last| (last.begun_at.as_microsecond(), last.subject.clone()));
             let behind = behind.as_ref().map(|(at, id)| (*at, id.as_str()));
             let part = retention::records(&mut conn, id, behind, PART).await?;
-            if part.is_empty() {
-                break;
-            }
+            more = !part.is_empty();
             destroyed.extend(part);
         }
         if self.json {

@@ -91,7 +91,7 @@ fn each_setting_that_a_container_is_given_is_one_that_the_program_takes() {
             for path in settings.tls.iter().flat_map(|tls| [&tls.certificate_file, &tls.key_file]) {
                 assert!(named.contains(&secret_of(path)), "{file}: {name}: {}", path.display());
             }
-            for path in &settings.audit_key_file {
+            if let Some(path) = &settings.audit_key_file {
                 assert!(named.contains(&secret_of(path)), "{file}: {name}: {}", path.display());
             }
         }
