@@ -139,7 +139,7 @@ pub(super) fn open_rows(path: &Path) -> Result<(Form, File), CliError> {
         Some("csv") => Form::Csv,
         _ => return Err(CliError::Usage(format!("{}: name it .ndjson, .jsonl or .csv, as it is", path.display()))),
     };
-    Ok((form, File::open(path).map_err(|error| CliError::File(path.to_owned(), error))?))
+    Ok((form, File::open(path).map_err(CliError::at(path))?))
 }
 
 async fn status(environment: &Environment, common: &Common, which: Option<&str>) -> Result<(), CliError> {

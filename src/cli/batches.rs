@@ -13,6 +13,7 @@ use crate::db::envelopes::{self, Envelope};
 use crate::db::paper_tasks::{self, PaperTask};
 use crate::db::{DbError, Stamp};
 use crate::engine::bulk::Form;
+use crate::model::event::AT_COMMAND_LINE;
 use crate::model::event::EventType;
 use crate::model::ids::{BatchId, Brand, PaperTaskId};
 use crate::model::paper::{BatchState, PieceEvent, PrintFile, ReturnReason};
@@ -21,8 +22,6 @@ use crate::outside::context::Context;
 use crate::paper::addresses::GivenAddress;
 use crate::paper::{Paper, PaperError};
 
-/// Who acts, until people at the command line are known.
-const ACTOR: &str = "cli";
 /// Rows that are read at once.
 const PART: i64 = 500;
 
@@ -179,7 +178,7 @@ pub(super) async fn run(command: BatchesCommand, environment: &Environment) -> R
     let ctx = Context::system();
     let paper = open_paper(&settings, open_db(&settings).await?, ctx).await?;
     let desk = Desk { paper, brand: settings.brand.clone(), json };
-    let stamp = Stamp { ctx: &desk.paper.ctx, actor: ACTOR };
+    let stamp = Stamp { ctx: &desk.paper.ctx, actor: AT_COMMAND_LINE };
     let paper = &desk.paper;
     match command {
         BatchesCommand::List { brand, state, most, .. } => desk.list(brand.as_ref(), state, most).await,
@@ -226,7 +225,7 @@ pub(super) async fn run(command: BatchesCommand, environment: &Environment) -> R
 
 /// Reads an address from a file: on a command line, others on the machine could see it.
 fn address(file: &Path) -> Result<GivenAddress, CliError> {
-    let bytes = std::fs::read(file).map_err(|error| CliError::File(file.to_owned(), error))?;
+    let bytes = std::fs::read(file).map_err(CliError::at(file))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| CliError::Usage(format!("{}: no address: line {}", file.display(), error.line())))
 }
@@ -321,7 +320,7 @@ impl Desk {
 
     async fn download(&self, stamp: Stamp<'_>, text: &str, to: &Path) -> Result<(), CliError> {
         let batch = self.batch(text).await?;
-        std::fs::create_dir_all(to).map_err(|error| CliError::File(to.to_owned(), error))?;
+        std::fs::create_dir_all(to).map_err(CliError::at(to))?;
         let mut written = Vec::new();
         for file in PrintFile::ALL {
             let opened = self.paper.file(&batch, *file).await?;
@@ -333,7 +332,7 @@ impl Desk {
             tx.commit().await.map_err(DbError::from)?;
             let path = to.join(format!("{}-{file}", batch.name));
             let copied = std::fs::File::create(&path).and_then(|mut out| std::io::copy(&mut opened, &mut out));
-            copied.map_err(|error| CliError::File(path.clone(), error))?;
+            copied.map_err(CliError::at(&path))?;
             written.push((path, stored));
         }
         if self.json {
@@ -355,7 +354,7 @@ impl Desk {
         let batch = self.batch(text).await?;
         let (bytes, form) = match (file, all) {
             (Some(file), _) => {
-                let bytes = std::fs::read(file).map_err(|error| CliError::File(file.to_owned(), error))?;
+                let bytes = std::fs::read(file).map_err(CliError::at(file))?;
                 let is_csv = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
                 (bytes, if is_csv { Form::Csv } else { Form::Ndjson })
             }

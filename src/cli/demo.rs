@@ -198,13 +198,13 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
         eprintln!("{kind}: {} loaded, {} rejected", loaded.loaded, loaded.rejected);
     }
     let path = samples.join("scenarios.toml");
-    let text = std::fs::read_to_string(&path).map_err(|error| CliError::File(path.clone(), error))?;
+    let text = std::fs::read_to_string(&path).map_err(CliError::at(&path))?;
     let scenarios: Scenarios = toml::from_str(&text)
         .map_err(|e| PlanError::Syntax { file: path.display().to_string(), message: e.to_string() })?;
     let mut demo = Demo {
         client: ApiClient::new(&node.url(), &node.key)?,
         documents_dir: samples.join("documents"),
-        scratch: tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?,
+        scratch: crate::cli::scratch()?,
         limits: intake.plan.limits.clone(),
         bars: MultiProgress::new(),
         references: HashMap::new(),
@@ -279,7 +279,7 @@ async fn perform(node: &Node, samples: &Path, args: &DemoArgs) -> Result<(), Cli
     }
     if let Some(file) = &args.report {
         let text = serde_json::to_string_pretty(&report).map_err(|error| CliError::Usage(error.to_string()))?;
-        std::fs::write(file, text + "\n").map_err(|error| CliError::File(file.clone(), error))?;
+        std::fs::write(file, text + "\n").map_err(CliError::at(file))?;
         println!("report: {}", file.display());
     }
     if report.surprises.is_empty() && difference == 0 { Ok(()) } else { Err(CliError::No) }

@@ -66,7 +66,7 @@ pub(super) async fn run(args: InspectArgs, environment: &Environment) -> Result<
     // Nothing is stored or let through here, so test signatures will do; it is said that they are.
     settings.scanner.allow_test_signatures = true;
     let plan = IntakePlan::load(settings.config_dir.as_deref())?.plan;
-    let scratch = tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?;
+    let scratch = crate::cli::scratch()?;
     let ctx = Context::system();
     let scanner = open_scanner(&settings, &plan).await?;
     let inspector = Inspector {

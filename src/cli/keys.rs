@@ -13,11 +13,12 @@ use crate::access::{Access, Expected, Manager};
 use crate::app::{open_access, open_db};
 use crate::db::keys::Key;
 use crate::model::access::{Grants, Mode, Scope, TinSet};
+use crate::model::event::AT_COMMAND_LINE;
 use crate::model::ids::{KeyId, Tin};
 use crate::outside::context::Context;
 
 /// Who acts at the command line, for keys and users.
-pub(super) const CLI: Manager<'static> = Manager::Machine("cli");
+pub(super) const CLI: Manager<'static> = Manager::Machine(AT_COMMAND_LINE);
 
 /// Rows that are read at a time.
 pub(super) const PART: i64 = 500;

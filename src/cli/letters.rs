@@ -15,14 +15,13 @@ use crate::delivery::stop::{self, WithWays};
 use crate::delivery::{LetterError, holds};
 use crate::digests::plan::NotificationsPlan;
 use crate::digests::why;
+use crate::model::event::AT_COMMAND_LINE;
 use crate::model::ids::{Brand, HoldId, LetterId, Tin, UserId};
 use crate::model::letter::{DeliveryChannel, LetterType, StopReason};
 use crate::model::route::RouteReason;
 use crate::outside::context::Context;
 use crate::settings::Settings;
 
-/// Who acts, until people at the command line are known.
-const ACTOR: &str = "cli";
 /// Holds that a list shows, and letters that one transaction's look releases.
 const PART: i64 = 500;
 
@@ -146,7 +145,7 @@ pub(super) async fn run(command: LettersCommand, environment: &Environment) -> R
 
 impl Desk {
     fn stamp(&self) -> Stamp<'_> {
-        Stamp { ctx: &self.ctx, actor: ACTOR }
+        Stamp { ctx: &self.ctx, actor: AT_COMMAND_LINE }
     }
 
     async fn why(&self, id: &LetterId) -> Result<(), CliError> {

@@ -9,11 +9,9 @@ use crate::db::digest_mails::{self, Mail, Which};
 use crate::digests::upkeep::MailError;
 use crate::http::api::mails::MailView;
 use crate::model::digest::MailState;
+use crate::model::event::AT_COMMAND_LINE;
 use crate::model::ids::{MailId, RunId, UserId};
 use crate::outside::context::Context;
-
-/// Who acts, until people at the command line are known.
-const ACTOR: &str = "cli";
 
 /// What to do with mails.
 #[derive(Subcommand)]
@@ -74,7 +72,7 @@ pub(super) async fn run(command: MailsCommand, environment: &Environment) -> Res
     let settings = environment.settings(command.common().data.as_deref())?;
     let json = command.common().json;
     let digests = open_digests(&settings, open_db(&settings).await?, Context::system())?;
-    let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
+    let stamp = Stamp { ctx: &digests.ctx, actor: AT_COMMAND_LINE };
     let mail = match command {
         MailsCommand::List { run, state, user, most, .. } => {
             let which = match (run, state, user) {

@@ -366,6 +366,11 @@ impl CliError {
     }
 }
 
+/// A directory that is gone with what it answers.
+fn scratch() -> Result<tempfile::TempDir, CliError> {
+    tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))
+}
+
 impl From<IdError> for CliError {
     fn from(error: IdError) -> Self {
         Self::Usage(error.to_string())

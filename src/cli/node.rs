@@ -222,12 +222,7 @@ const DIGESTS_EVERY: Duration = Duration::from_secs(1);
 /// Plans the runs that are due, and ends those whose mails have ended, again and again.
 async fn plan_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
     while tokio::time::timeout(DIGESTS_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
-        let planned = async {
-            // slice by slice; what is left is taken up by another node, or after the start
-            while !*stopping.borrow() && digests.plan_step().await? {}
-            digests.finish_runs().await
-        };
-        if let Err(error) = planned.await {
+        if let Err(error) = digests.plan_due(|| !*stopping.borrow()).await {
             tracing::warn!(error = %error, "could not plan digests");
         }
     }

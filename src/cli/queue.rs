@@ -15,6 +15,7 @@ use crate::intake::review::split::{Tools, split};
 use crate::intake::review::{Claimed, ReviewError, decide};
 use crate::model::access::Mode;
 use crate::model::document::ReturnReason;
+use crate::model::event::AT_COMMAND_LINE;
 use crate::model::ids::{Brand, CaseId, CaseNumber, DocumentId};
 use crate::model::pages::PageRange;
 use crate::outside::context::Context;
@@ -22,8 +23,6 @@ use crate::outside::extract::Extract;
 use crate::outside::objects::{self, Objects};
 use crate::settings::Settings;
 
-/// Who acts, until people at the command line are known.
-const ACTOR: &str = "cli";
 /// Items that a list shows at most.
 const LISTED: i64 = 1_000;
 
@@ -136,7 +135,7 @@ pub(super) async fn run(command: QueueCommand, environment: &Environment) -> Res
 
 impl Desk {
     fn stamp(&self) -> Stamp<'_> {
-        Stamp { ctx: &self.ctx, actor: ACTOR }
+        Stamp { ctx: &self.ctx, actor: AT_COMMAND_LINE }
     }
 
     async fn list(&self, which: &Which) -> Result<(), CliError> {
@@ -251,8 +250,7 @@ impl Desk {
         let store: Arc<dyn Objects> =
             objects::open(&self.settings.objects_options()).await.map_err(StartError::from)?;
         // beside the spools of nodes, which empty theirs
-        let scratch = tempfile::tempdir_in(&self.settings.data_dir)
-            .map_err(|error| CliError::File(self.settings.data_dir.clone(), error))?;
+        let scratch = tempfile::tempdir_in(&self.settings.data_dir).map_err(CliError::at(&self.settings.data_dir))?;
         let extract = Extract::new(own_exe()?, scratch.path().to_owned(), self.plan.extract.clone());
         let tools = Tools {
             db: &self.db,

@@ -14,17 +14,15 @@ use crate::db::{DbError, Stamp};
 use crate::digests::Digests;
 use crate::digests::preview::{EditPreview, Effect, NextRun};
 use crate::digests::rehearsal::Rehearsed;
-use crate::digests::schedules::{AT_COMMAND_LINE, ScheduleError, Standing, timing_of};
+use crate::digests::schedules::{ScheduleError, Standing, timing_of};
 use crate::digests::timing::{Timing, read_time};
 use crate::http::api::rehearsals::{RehearsedRun, explanation};
 use crate::http::api::schedules::{RevisionView, RunView, ScheduleView};
 use crate::model::calendar::WeekDay;
 use crate::model::digest::{CatchUp, OnHoliday, RunState};
+use crate::model::event::AT_COMMAND_LINE;
 use crate::model::ids::{RunId, Tin};
 use crate::outside::context::Context;
-
-/// Who acts, until people at the command line are known.
-const ACTOR: &str = AT_COMMAND_LINE;
 
 /// A schedule, by what people call it.
 #[derive(Args)]
@@ -219,7 +217,7 @@ pub(super) async fn run(command: SchedulesCommand, environment: &Environment) ->
     digests.make_schedules().await?;
     let desk = Desk { digests, json };
     let digests = &desk.digests;
-    let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
+    let stamp = Stamp { ctx: &digests.ctx, actor: AT_COMMAND_LINE };
     match command {
         SchedulesCommand::List { .. } => desk.list().await,
         SchedulesCommand::Show { named } => desk.show(&named.name).await,

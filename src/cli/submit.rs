@@ -67,7 +67,7 @@ pub(super) async fn run(args: SubmitArgs, environment: &Environment) -> Result<(
 /// The key for a server. Never an argument: those can be seen by everybody on the machine.
 fn key(args: &SubmitArgs, environment: &Environment) -> Result<String, CliError> {
     let key = match &args.key_file {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| CliError::File(file.clone(), error))?,
+        Some(file) => std::fs::read_to_string(file).map_err(CliError::at(file))?,
         None => environment.variables.get("LETTERCASE_KEY").cloned().unwrap_or_default(),
     };
     match key.trim() {

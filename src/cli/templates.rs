@@ -91,7 +91,7 @@ pub(super) fn run(command: TemplatesCommand, environment: &Environment) -> Resul
             let renderer = open(&place)?;
             let document = match data {
                 Some(path) => {
-                    let bytes = std::fs::read(&path).map_err(|error| CliError::File(path.clone(), error))?;
+                    let bytes = std::fs::read(&path).map_err(CliError::at(&path))?;
                     serde_json::from_slice(&bytes)
                         .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?
                 }
@@ -109,7 +109,7 @@ pub(super) fn run(command: TemplatesCommand, environment: &Environment) -> Resul
                 .check_document(letter_type, &document, &plan)
                 .map_err(|faults| CliError::Usage(faults::told(&faults)))?;
             let rendered = renderer.render(&letter, brand).map_err(|error| CliError::Usage(told(&error)))?;
-            std::fs::write(&out, &rendered.pdf).map_err(|error| CliError::File(out.clone(), error))?;
+            std::fs::write(&out, &rendered.pdf).map_err(CliError::at(&out))?;
             for line in remarks(&rendered) {
                 eprintln!("{line}");
             }

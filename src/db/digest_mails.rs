@@ -27,8 +27,7 @@ pub struct Taken {
     pub version: i64,
 }
 
-/// The runs whose mails wait, for their schedule is paused. Those that a person asked for do not: neither an extra one nor
-/// one that was held and approved.
+/// The runs whose mails wait, for their schedule is paused. An extra run does not wait: a person asked for it.
 pub(super) const PAUSED: &str = "SELECT r.id FROM digest_run r JOIN schedule s ON s.id = r.schedule_id
     WHERE r.ended_at IS NULL AND s.paused_at IS NOT NULL AND r.asked_by = 'scheduler'";
 

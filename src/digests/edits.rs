@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::Digests;
-use super::schedules::{AT_COMMAND_LINE, ScheduleError, Standing, timing_of, written};
+use super::schedules::{ScheduleError, Standing, timing_of, written};
 use super::timing::{Occurrence, Timing};
 use crate::db::digest_runs::{self, NewRun};
 use crate::db::schedules::{self, Revision};
 use crate::db::{Conn, DbError, Stamp};
 use crate::model::digest::{RevisionState, RunKind, RunReason, RunState};
+use crate::model::event::AT_COMMAND_LINE;
 
 impl Digests {
     /// Keeps an edit, to be confirmed. Nothing runs by it yet.
@@ -26,9 +27,7 @@ impl Digests {
         let mut tx = self.db.begin().await?;
         let standing = self.take(&mut tx, name, seen).await?;
         self.keep(&mut tx, stamp, &standing, timing, None).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
+        self.kept(tx, name).await
     }
 
     /// Keeps an edit that goes back to an earlier revision, to be confirmed like any other.
@@ -50,9 +49,7 @@ impl Digests {
             return Err(ScheduleError::State("that revision never held, or holds now"));
         }
         self.keep(&mut tx, stamp, &standing, &timing_of(&old)?, Some(revision)).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
+        self.kept(tx, name).await
     }
 
     async fn keep(
@@ -99,9 +96,7 @@ impl Digests {
         let before = standing;
         let standing = self.by_name(&mut tx, name).await?;
         self.write_off(&mut tx, stamp, &before, &standing).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
+        self.kept(tx, name).await
     }
 
     /// A period whose time was still to come, and that an edit moved to before the edit, has no run: its history says so.
@@ -151,9 +146,7 @@ impl Digests {
         let standing = self.take(&mut tx, name, seen).await?;
         waiting(&standing, revision)?;
         schedules::drop_proposal(&mut tx, stamp, &standing.schedule, revision).await?;
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
+        self.kept(tx, name).await
     }
 }
 

@@ -39,12 +39,13 @@ pub struct DryRun {
 }
 
 impl Digests {
-    /// Plans all runs that were opened, and ends those whose mails have come to their ends.
+    /// Plans all runs that were opened, slice by slice as long as `goes_on`, and ends those whose mails have come to their
+    /// ends. What is left is taken up by another node, or after the start.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn plan_due(&self) -> Result<(), DbError> {
-        while self.plan_step().await? {}
+    pub async fn plan_due(&self, goes_on: impl Fn() -> bool) -> Result<(), DbError> {
+        while goes_on() && self.plan_step().await? {}
         self.finish_runs().await.map(|_| ())
     }
 
@@ -102,11 +103,12 @@ impl Digests {
 
     /// By what a run of the brand is planned. Where weekly digests are paused, their next run is never.
     async fn rules(&self, conn: &mut Conn, brand: &Brand, day: Date) -> Result<Rules, DbError> {
+        let standing = self.standing(conn, brand, self.ctx.now()).await?;
         let answers_before = match self.plan.digests.action_daily_when_due {
-            true => Some(self.next_at(conn, brand, Cadence::Weekly).await?.unwrap_or(Timestamp::MAX)),
+            true => Some(self.next_among(&standing, Cadence::Weekly)?.unwrap_or(Timestamp::MAX)),
             false => None,
         };
-        let zone = self.zone_of(conn, brand).await?;
+        let zone = self.zone_among(&standing);
         let day_begins = first_instant(&zone, day.to_datetime(Time::midnight())).unwrap_or(Timestamp::MAX);
         Ok(Rules { starts_with: self.plan.choices.starts_with, answers_before, day_begins })
     }

@@ -16,12 +16,10 @@ use super::Digests;
 use super::timing::{Decision, Due, Known, Occurrence, Period, Rhythm, Timing, TimingError};
 use crate::db::digest_runs::{self, NewRun, Run};
 use crate::db::schedules::{self, Revision, Schedule};
-use crate::db::{Conn, DbError, Stamp};
+use crate::db::{Conn, DbError, Stamp, Tx};
 use crate::model::digest::{Cadence, RevisionState, RunKind, RunReason, RunState};
 use crate::model::ids::{Brand, RunId};
 
-/// Who acts at the command line.
-pub const AT_COMMAND_LINE: &str = "cli";
 /// Who opens runs whose time has come, and makes schedules from policy.
 pub const SCHEDULER: &str = "scheduler";
 
@@ -182,7 +180,12 @@ impl Digests {
         SignedDuration::from_mins(self.plan.schedules.on_time_minutes.into())
     }
 
-    async fn standing(&self, conn: &mut Conn, brand: &Brand, now: Timestamp) -> Result<Vec<Standing>, DbError> {
+    pub(super) async fn standing(
+        &self,
+        conn: &mut Conn,
+        brand: &Brand,
+        now: Timestamp,
+    ) -> Result<Vec<Standing>, DbError> {
         let mut all = Vec::new();
         for schedule in schedules::of_brand(conn, brand).await? {
             all.push(self.stand(conn, schedule, now).await?);
@@ -206,7 +209,7 @@ impl Digests {
         Ok(self.zone_among(&self.standing(conn, brand, self.ctx.now()).await?))
     }
 
-    fn zone_among(&self, standing: &[Standing]) -> TimeZone {
+    pub(super) fn zone_among(&self, standing: &[Standing]) -> TimeZone {
         let daily = standing.iter().find(|one| one.schedule.cadence == Cadence::Daily);
         let rhythm = daily.and_then(|one| one.rhythm(self).ok());
         rhythm.map_or_else(|| self.calendar.zone().clone(), |rhythm| rhythm.zone().clone())
@@ -354,17 +357,8 @@ impl Digests {
         Ok(runs)
     }
 
-    /// When a brand's digests of a cadence go next; `None` where they are paused.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn next_at(
-        &self,
-        conn: &mut Conn,
-        brand: &Brand,
-        cadence: Cadence,
-    ) -> Result<Option<Timestamp>, DbError> {
-        let standing = self.standing(conn, brand, self.ctx.now()).await?;
+    /// When digests of a cadence go next, of a brand whose schedules these are; `None` where they are paused.
+    pub(super) fn next_among(&self, standing: &[Standing], cadence: Cadence) -> Result<Option<Timestamp>, DbError> {
         let one = standing.iter().find(|one| one.schedule.cadence == cadence && one.schedule.paused.is_none());
         let Some(one) = one else { return Ok(None) };
         let runs = self.next_runs(one, &one.timing, 1).map_err(unreadable)?;
@@ -392,6 +386,13 @@ impl Digests {
         Ok(standing)
     }
 
+    /// Ends a change: the schedule as it stands now.
+    pub(super) async fn kept(&self, mut tx: Tx, name: &str) -> Result<Standing, ScheduleError> {
+        let standing = self.by_name(&mut tx, name).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(standing)
+    }
+
     /// Pauses a schedule, or has it run again. What its periods would have told goes with the first run after.
     ///
     /// # Errors
@@ -410,9 +411,7 @@ impl Digests {
             (false, false) => return Err(ScheduleError::State("the schedule is not paused")),
             _ => schedules::set_paused(&mut tx, stamp, &standing.schedule, paused).await?,
         }
-        let standing = self.by_name(&mut tx, name).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(standing)
+        self.kept(tx, name).await
     }
 
     /// Opens a run beside the schedule's own, for its own cadence. Paused or not: a person asked for it.

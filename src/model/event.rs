@@ -17,6 +17,9 @@ use crate::model::paper::{BatchState, EnvelopeState};
 use crate::model::retention::RetentionRunState;
 use crate::model::submission::SubmissionState;
 
+/// Who acts in what is done at the command line, until people there are known.
+pub const AT_COMMAND_LINE: &str = "cli";
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {

@@ -25,10 +25,11 @@ use crate::delivery::New;
 use crate::delivery::http::{As, all, refused, service};
 use crate::http::{Server, client};
 use crate::journey::texts;
-use crate::mailer::relay::{At, Does, free_port};
+use crate::mailer::relay::{At, Does};
 use crate::mailer::returned::bounce;
 use crate::on_both;
 use crate::support::digests::*;
+use crate::support::postgres::free_port;
 use crate::support::{On, World, block_on};
 
 const ONE: &str = "900000001";

@@ -5,30 +5,17 @@ use std::time::Duration;
 use lettercase::db::digest_mails::{self, Which};
 use lettercase::digests::Digests;
 use lettercase::model::digest::{Cadence, DigestKind, MailState};
-use lettercase::model::ids::UserId;
 
 use super::sending::{SPREAD, faulty, planned, sender, told};
-use crate::mailer::relay::{At, Does, free_port};
+use crate::mailer::relay::{At, Does};
 use crate::on_both;
-use crate::support::World;
 use crate::support::digests::*;
+use crate::support::postgres::free_port;
 
 const ONE: &str = "900000001";
 const TWO: &str = "900000002";
 const TOMORROW: jiff::civil::Date = jiff::civil::date(2026, 11, 21);
 const DAY: Duration = Duration::from_secs(86_400);
-
-async fn choose(world: &World, user: &UserId, tin: &str, cadence: Cadence) {
-    sql(
-        world,
-        &format!(
-            "INSERT INTO digest_choice (user_id, tin, category, cadence, source, changed_at, version)
-             VALUES ('{user}', '{tin}', 'claim', '{cadence}', 'user', 0, 1)
-             ON CONFLICT (user_id, tin, category) DO UPDATE SET cadence = excluded.cadence"
-        ),
-    )
-    .await;
-}
 
 on_both! {
     async fn what_no_relay_took_on_its_day_goes_with_the_mail_of_the_next(world: &World) {
@@ -57,12 +44,12 @@ on_both! {
     async fn what_a_weekly_reader_should_have_had_does_not_wait_for_another_week(world: &World) {
         practices(world, &[ONE, TWO]).await;
         let (ada, off) = (reader(world, "ada", &[ONE, TWO]).await, reader(world, "off", &[ONE]).await);
-        choose(world, &ada, TWO, Cadence::Weekly).await;
+        choose(world, &ada, TWO, "claim", Cadence::Weekly).await;
         let (first, weekly) = (publish(world, ONE, CLAIM).await, publish(world, TWO, CLAIM).await);
         open_run(world, &[Cadence::Daily, Cadence::Weekly], TODAY).await;
         plan(world).await;
         sender(world, free_port()).send_due().await.unwrap();
-        choose(world, &off, ONE, Cadence::Off).await;
+        choose(world, &off, ONE, "claim", Cadence::Off).await;
         world.advance(DAY);
         publish(world, ONE, CLAIM).await;
         let not_yet = publish(world, TWO, CLAIM).await;
@@ -103,7 +90,7 @@ on_both! {
         // the run of Monday, 23 November at 07:00, and its pause
         world.advance(Duration::from_secs(2 * 86_400 + 21 * 3_600));
         assert_eq!(digests.tick().await.unwrap().opened, 2);
-        digests.plan_due().await.unwrap();
+        digests.plan_due(|| true).await.unwrap();
         digests.set_paused(world.stamp(), "meridian-daily", None, true).await.unwrap();
         let relay = faulty(At::Connect, Does::Usual, 0).await;
         let sender = sender(world, relay.port);
@@ -112,7 +99,7 @@ on_both! {
         world.advance(DAY);
         let second = publish(world, ONE, CLAIM).await;
         digests.run_now(world.stamp(), "meridian-daily").await.unwrap();
-        digests.plan_due().await.unwrap();
+        digests.plan_due(|| true).await.unwrap();
         assert_eq!(stands(world, &ada, &first).await, "mailed 2026-11-23 claim_info", "it waits with its schedule");
         assert_eq!(stands(world, &ada, &second).await, "mailed 2026-11-24 claim_info");
         world.advance(SPREAD);

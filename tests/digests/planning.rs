@@ -28,15 +28,6 @@ async fn rechecked(world: &World, mail: &MailId) -> (i64, i64, Option<String>) {
     (left.items, left.letters, left.address.map(|address| address.reveal().clone()))
 }
 
-async fn choose(world: &World, user: &UserId, tin: &str, category: &str, cadence: Cadence) {
-    let statement = format!(
-        "INSERT INTO digest_choice (user_id, tin, category, cadence, source, changed_at, version)
-         VALUES ('{user}', '{tin}', '{category}', '{cadence}', 'user', 0, 1)
-         ON CONFLICT (user_id, tin, category) DO UPDATE SET cadence = excluded.cadence"
-    );
-    sql(world, &statement).await;
-}
-
 on_both! {
     async fn cor_31_a_message_is_told_of_to_who_may_read_it_when_it_comes_and_counts_in_one_kind(world: &World) {
         practices(world, &[ONE]).await;

@@ -144,7 +144,7 @@ on_both! {
 on_both! {
     async fn a_relay_that_is_away_costs_no_try_and_is_waited_for(world: &World) {
         let users = planned(world, &["ada", "ben", "cy"]).await;
-        let port = crate::mailer::relay::free_port();
+        let port = crate::support::postgres::free_port();
         let sender = sender(world, port);
         sender.send_due().await.unwrap();
         for user in &users {

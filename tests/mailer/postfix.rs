@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::relay::free_port;
+use crate::support::postgres::free_port;
 use crate::support::{program, tools};
 
 /// Whom Postfix becomes, and the group of what its other users hand in: both of every Debian. It wants them apart, and

@@ -1,7 +1,6 @@
 //! Relays for tests: Postfix's smtp-sink with faults ordered from it, and a small one of our own that does at each point
 //! exactly what it is told, also under TLS.
 
-use std::net::TcpListener as StdListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -16,12 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
 
+use crate::support::postgres::free_port;
 use crate::support::program;
-
-/// A port that nobody has.
-pub(crate) fn free_port() -> u16 {
-    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// smtp-sink, as long as it is kept.
 pub(crate) struct Sink {

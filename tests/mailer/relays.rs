@@ -11,8 +11,9 @@ use lettercase::outside::mailer::{
 };
 use lettercase::outside::objects::Secret;
 
-use super::relay::{At, Authority, Does, Manner, Relay, Sink, free_port};
+use super::relay::{At, Authority, Does, Manner, Relay, Sink};
 use crate::support::block_on;
+use crate::support::postgres::free_port;
 
 const FROM: &str = "notices@meridian.example";
 const TO: &str = "dana@practice.example";

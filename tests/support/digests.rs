@@ -227,6 +227,16 @@ pub fn mail_of(world: &World, user: &UserId, kind: DigestKind, day: Date) -> Mai
     mail_id(&world.settings.brand, day, user, kind).unwrap()
 }
 
+/// Writes a choice, whatever was chosen before, as a bare row.
+pub async fn choose(world: &World, user: &UserId, tin: &str, category: &str, cadence: Cadence) {
+    let statement = format!(
+        "INSERT INTO digest_choice (user_id, tin, category, cadence, source, changed_at, version)
+         VALUES ('{user}', '{tin}', '{category}', '{cadence}', 'user', 0, 1)
+         ON CONFLICT (user_id, tin, category) DO UPDATE SET cadence = excluded.cadence"
+    );
+    sql(world, &statement).await;
+}
+
 /// The figure `n` that a statement answers.
 pub async fn number(world: &World, statement: &str) -> i64 {
     let mut conn = world.db().read().await.unwrap();

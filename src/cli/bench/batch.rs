@@ -100,7 +100,7 @@ struct Made {
 }
 
 pub(super) fn run(args: &BatchArgs, environment: &Environment) -> Result<(), CliError> {
-    let scratch = tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?;
+    let scratch = crate::cli::scratch()?;
     let plan = CorrespondencePlan::load(environment.settings(None)?.config_dir.as_deref())?.plan;
     let policy = &plan.paper.production;
     let renderer = Renderer::open(None).map_err(|error| CliError::Usage(error.to_string()))?;
@@ -134,7 +134,7 @@ pub(super) fn run(args: &BatchArgs, environment: &Environment) -> Result<(), Cli
         .map_err(|error| CliError::Usage(error.to_string()))?;
     let took_s = began.elapsed().as_secs_f64();
     let peak = peak_rss_bytes();
-    let peer_bytes = std::fs::metadata(&merged).map_err(|error| CliError::File(merged.clone(), error))?.len();
+    let peer_bytes = std::fs::metadata(&merged).map_err(CliError::at(&merged))?.len();
 
     let per_page = |bytes: u64| {
         #[expect(clippy::cast_precision_loss, reason = "a figure for reading")]
@@ -233,7 +233,7 @@ fn render_one(
     let brand = renderer.brands().next().ok_or_else(|| usage("there is no brand".into()))?;
     let rendered = renderer.render(&checked, brand).map_err(|error| usage(error.to_string()))?;
     let file = file_of(dir, &number);
-    std::fs::write(&file, &rendered.pdf).map_err(|error| CliError::File(file.clone(), error))?;
+    std::fs::write(&file, &rendered.pdf).map_err(CliError::at(&file))?;
     let mut reader = Reader::new(renderer.coverage());
     let address = Addressee::read(Some(&document["head"]["addressee"]), &mut reader);
     let letter = Sheaf {
@@ -275,7 +275,7 @@ fn qpdf(made: &[Made], merged: &Path, environment: &Environment) -> Result<f64, 
         text.push('\n');
     }
     text.push_str(&format!("--\n{}\n", merged.display()));
-    std::fs::write(&arguments, text).map_err(|error| CliError::File(arguments.clone(), error))?;
+    std::fs::write(&arguments, text).map_err(CliError::at(&arguments))?;
     let began = Instant::now();
     let status = Command::new(program)
         .arg(format!("@{}", arguments.display()))

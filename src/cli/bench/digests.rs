@@ -94,7 +94,7 @@ struct Figures {
 /// Measures, and answers no when a mail was sent twice or not at all.
 pub(super) async fn run(args: DigestsArgs, environment: &Environment) -> Result<(), CliError> {
     let programs = Programs::find(environment)?;
-    let scratch = tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?;
+    let scratch = crate::cli::scratch()?;
     let mut settings = environment.settings(Some(scratch.path()))?;
     // one whose name and colours are there
     settings.brand = BRAND.parse()?;
@@ -363,7 +363,7 @@ impl Programs {
             .args(["-f", FROM, "-t", "reader@practice.example", to])
             .stdout(Stdio::null())
             .status()
-            .map_err(|error| CliError::File(self.source.clone(), error))?;
+            .map_err(CliError::at(&self.source))?;
         let took = began.elapsed().as_secs_f64();
         if status.success() { Ok(took) } else { Err(unfit("smtp-source failed")) }
     }

@@ -144,7 +144,7 @@ struct Side {
 
 /// Measures, and answers no when a list is slower than it may be.
 pub(super) async fn run(args: ListsArgs) -> Result<(), CliError> {
-    let scratch = tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?;
+    let scratch = crate::cli::scratch()?;
     let addresses = match args.database.as_slice() {
         [few, many] => [few.clone(), many.clone()],
         _ => ["few.db", "many.db"].map(|name| format!("sqlite:{}", scratch.path().join(name).display())),

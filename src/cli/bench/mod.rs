@@ -77,7 +77,7 @@ pub(super) async fn run(command: BenchCommand, environment: &Environment) -> Res
     if paths.is_empty() {
         return Err(CliError::Usage(format!("there are no files below {}", files.display())));
     }
-    let scratch = tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?;
+    let scratch = crate::cli::scratch()?;
     let mut settings = environment.settings(Some(scratch.path()))?;
     settings.scanner.allow_test_signatures = true;
     let node = Node::start(settings, Some(([127, 0, 0, 1], 0).into())).await?;
@@ -104,9 +104,9 @@ fn files_below(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut found = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
-        let entries = std::fs::read_dir(&dir).map_err(|error| CliError::File(dir.clone(), error))?;
+        let entries = std::fs::read_dir(&dir).map_err(CliError::at(&dir))?;
         for entry in entries {
-            let path = entry.map_err(|error| CliError::File(dir.clone(), error))?.path();
+            let path = entry.map_err(CliError::at(&dir))?.path();
             if path.is_dir() { open.push(path) } else { found.push(path) }
         }
     }
@@ -130,7 +130,7 @@ async fn intake(
     })?;
     let mut bytes = 0;
     for path in paths {
-        bytes += std::fs::metadata(path).map_err(|error| CliError::File(path.clone(), error))?.len();
+        bytes += std::fs::metadata(path).map_err(CliError::at(path))?.len();
     }
     #[expect(clippy::cast_precision_loss, reason = "a figure for reading")]
     let megabytes = bytes as f64 / 1e6;
@@ -199,7 +199,7 @@ fn clamdscan(config: &Path, paths: &[PathBuf], environment: &Environment) -> Res
         tempfile::NamedTempFile::new().map_err(|error| CliError::File("the temporary directory".into(), error))?;
     let mut names = String::new();
     for path in paths {
-        let path = path.canonicalize().map_err(|error| CliError::File(path.clone(), error))?;
+        let path = path.canonicalize().map_err(CliError::at(path))?;
         names.push_str(&path.display().to_string());
         names.push('\n');
     }

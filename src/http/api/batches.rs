@@ -24,9 +24,9 @@ use crate::db::envelopes::{self, Envelope};
 use crate::db::{Conn, DbError, Stamp};
 use crate::engine::bulk::Form;
 use crate::http::errors::Problem;
-use crate::http::guard::allow;
+use crate::http::guard::admit_to_all;
 use crate::http::problems::Code;
-use crate::model::access::{Action, Target, may};
+use crate::model::access::Action;
 use crate::model::event::EventType;
 use crate::model::ids::{BatchId, Brand, EnvelopeId};
 use crate::model::paper::{BatchKind, BatchState, EnvelopeState, PrintFile};
@@ -53,11 +53,6 @@ impl From<PaperError> for Problem {
             PaperError::Db(error) => error.into(),
         }
     }
-}
-
-/// Lets pass who may do this to print batches: they hold letters of all practices and members.
-pub(super) fn admit(caller: &Caller, action: Action) -> Result<(), Problem> {
-    allow(may(&caller.principal, action, &Target::Mailroom), BATCH)
 }
 
 /// Why a batch is held back.
@@ -233,7 +228,7 @@ pub async fn list(
     query: Result<Query<PrintBatchesQuery>, QueryRejection>,
 ) -> Result<Json<PrintBatches>, Problem> {
     let Query(query) = query?;
-    admit(&caller, Action::ReadPrintBatches)?;
+    admit_to_all(&caller, Action::ReadPrintBatches)?;
     let limit = page_of(&api, query.limit)?;
     let before: Option<(i64, BatchId)> = behind(query.cursor.as_deref())?;
     let before = before.as_ref().map(|(at, id)| (*at, id));
@@ -262,7 +257,7 @@ pub async fn preview(
     query: Result<Query<PreviewQuery>, QueryRejection>,
 ) -> Result<Json<Preview>, Problem> {
     let Query(query) = query?;
-    admit(&caller, Action::ReadPrintBatches)?;
+    admit_to_all(&caller, Action::ReadPrintBatches)?;
     let brand = api.brand(query.brand.as_ref(), caller.principal.mode())?;
     Ok(Json(api.paper.preview(&brand).await?))
 }
@@ -285,7 +280,7 @@ pub async fn close(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::DecidePrintBatches)?;
+    admit_to_all(&caller, Action::DecidePrintBatches)?;
     let wanted = body::json_or_none::<CloseRequest>(&api, &headers, body).await?.unwrap_or_default();
     let brand = api.brand(wanted.brand.as_ref(), caller.principal.mode())?;
     let actor = caller.actor();
@@ -322,7 +317,7 @@ pub async fn look(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
-    admit(&caller, Action::ReadPrintBatches)?;
+    admit_to_all(&caller, Action::ReadPrintBatches)?;
     let mut conn = api.paper.db.read().await?;
     let batch = batch_of(&mut conn, &id).await?;
     let states = EnvelopeCount::of(envelopes::counts(&mut conn, &batch.id).await?);
@@ -369,7 +364,7 @@ pub async fn of_batch(
     query: Result<Query<EnvelopesQuery>, QueryRejection>,
 ) -> Result<Json<Envelopes>, Problem> {
     let (Path(id), Query(query)) = (path?, query?);
-    admit(&caller, Action::ReadPrintBatches)?;
+    admit_to_all(&caller, Action::ReadPrintBatches)?;
     let limit = page_of(&api, query.limit)?;
     let after = match query.cursor.as_deref().map(read_cursor).transpose()? {
         None => 0,
@@ -397,7 +392,7 @@ pub async fn file(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path((id, name)) = path?;
-    admit(&caller, Action::DownloadPrintBatch)?;
+    admit_to_all(&caller, Action::DownloadPrintBatch)?;
     let file: PrintFile = name.parse().map_err(|_| Problem::not_found("file of a print batch"))?;
     let batch = {
         let mut conn = api.paper.db.read().await?;
@@ -473,7 +468,7 @@ pub async fn acknowledge(
     body: Body,
 ) -> Result<Json<AcknowledgedView>, Problem> {
     let Path(id) = path?;
-    admit(&caller, Action::WorkPrintBatches)?;
+    admit_to_all(&caller, Action::WorkPrintBatches)?;
     let form = match media_type(&headers).unwrap_or_default().as_str() {
         "application/x-ndjson" => Form::Ndjson,
         "text/csv" => Form::Csv,
@@ -501,7 +496,7 @@ pub async fn reprint(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
-    admit(&caller, Action::WorkPrintBatches)?;
+    admit_to_all(&caller, Action::WorkPrintBatches)?;
     let batch = {
         let mut conn = api.paper.db.read().await?;
         batch_of(&mut conn, &id).await?
@@ -533,7 +528,7 @@ pub async fn hold(
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
-    admit(&caller, Action::DecidePrintBatches)?;
+    admit_to_all(&caller, Action::DecidePrintBatches)?;
     let (_, wanted) = body::json::<BatchHoldRequest>(&api, &headers, body).await?;
     let batch = {
         let mut conn = api.paper.db.read().await?;
@@ -556,7 +551,7 @@ pub async fn release(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
-    admit(&caller, Action::DecidePrintBatches)?;
+    admit_to_all(&caller, Action::DecidePrintBatches)?;
     let batch = {
         let mut conn = api.paper.db.read().await?;
         batch_of(&mut conn, &id).await?

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::batches::admit;
 use super::messages::reader;
 use super::{Api, body};
 use crate::access::Caller;
@@ -18,6 +17,7 @@ use crate::db::users;
 use crate::digests::returns::Taken;
 use crate::digests::upkeep::AddressStanding;
 use crate::http::errors::Problem;
+use crate::http::guard::admit_to_all;
 use crate::http::problems::Code;
 use crate::model::access::{Action, Answer, Principal, Target, TinSet, may};
 use crate::model::digest::SuppressionReason;
@@ -131,7 +131,7 @@ pub async fn returned(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<MailReturn>, Problem> {
-    admit(&caller, Action::DecideMails)?;
+    admit_to_all(&caller, Action::DecideMails)?;
     if body::media_type(&headers).is_some_and(|told| told != "message/rfc822") {
         return Err(Problem::of(Code::UnsupportedMediaType, "the body must be message/rfc822"));
     }

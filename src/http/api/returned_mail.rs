@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::batches::{EnvelopeView, admit};
+use super::batches::EnvelopeView;
 use super::lists::{PageQuery, behind, cursor, cut, page_of};
 use super::versions::{if_match, tagged};
 use super::{Api, body};
@@ -20,6 +20,7 @@ use crate::db::Stamp;
 use crate::db::letters::Addressee;
 use crate::db::paper_tasks::{self, PaperTask};
 use crate::http::errors::Problem;
+use crate::http::guard::admit_to_all;
 use crate::model::access::Action;
 use crate::model::ids::{Brand, LetterId, MemberId, PaperTaskId, Tin};
 use crate::model::paper::{PaperTaskEnd, PaperTaskKind, ReturnReason};
@@ -93,7 +94,7 @@ pub async fn tasks(
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<PaperTasks>, Problem> {
     let Query(query) = query?;
-    admit(&caller, Action::WorkPrintBatches)?;
+    admit_to_all(&caller, Action::WorkPrintBatches)?;
     let limit = page_of(&api, query.limit)?;
     let after: Option<(i64, PaperTaskId)> = behind(query.cursor.as_deref())?;
     let after = after.as_ref().map(|(at, id)| (*at, id));
@@ -123,7 +124,7 @@ pub async fn correct(
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
-    admit(&caller, Action::WorkPrintBatches)?;
+    admit_to_all(&caller, Action::WorkPrintBatches)?;
     let (_, given) = body::json::<GivenAddress>(&api, &headers, body).await?;
     let id: PaperTaskId = id.parse().map_err(|_| Problem::not_found("task"))?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
@@ -153,7 +154,7 @@ pub async fn dismiss(
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = path?;
-    admit(&caller, Action::WorkPrintBatches)?;
+    admit_to_all(&caller, Action::WorkPrintBatches)?;
     let wanted = body::json_or_none::<DismissRequest>(&api, &headers, body).await?.unwrap_or_default();
     let id: PaperTaskId = id.parse().map_err(|_| Problem::not_found("task"))?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
@@ -197,7 +198,7 @@ pub async fn returned(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ReturnedView>, Problem> {
-    admit(&caller, Action::WorkPrintBatches)?;
+    admit_to_all(&caller, Action::WorkPrintBatches)?;
     let (_, wanted) = body::json::<ReturnedRequest>(&api, &headers, body).await?;
     let actor = caller.actor();
     let stamp = Stamp { ctx: &api.paper.ctx, actor: &actor };

@@ -12,7 +12,6 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::batches::admit;
 use super::lists::{behind, cursor, cut, page_of};
 use super::versions::{if_match, tagged};
 use super::{Api, body};
@@ -24,6 +23,7 @@ use crate::digests::preview::{EditPreview, NextRun};
 use crate::digests::schedules::{ScheduleError, Standing, timing_of};
 use crate::digests::timing::Timing;
 use crate::http::errors::Problem;
+use crate::http::guard::admit_to_all;
 use crate::http::problems::Code;
 use crate::model::action::Action;
 use crate::model::digest::{Cadence, RevisionState, RunKind, RunReason, RunState};
@@ -139,7 +139,7 @@ pub struct Schedules {
 /// List the schedules.
 #[utoipa::path(get, path = "/v1/schedules", tag = "schedules", responses((status = 200, body = Schedules)))]
 pub async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Schedules>, Problem> {
-    admit(&caller, Action::ReadSchedules)?;
+    admit_to_all(&caller, Action::ReadSchedules)?;
     let standing = api.digests.schedules().await?;
     Ok(Json(Schedules { schedules: standing.iter().map(|one| view(&api, one)).collect::<Result<_, _>>()? }))
 }
@@ -161,7 +161,7 @@ pub async fn look(
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::ReadSchedules)?;
+    admit_to_all(&caller, Action::ReadSchedules)?;
     let Path(name) = path?;
     let standing = api.digests.schedule(&name).await?;
     let mut conn = api.digests.db.read().await?;
@@ -199,7 +199,7 @@ pub async fn next(
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<NextQuery>, QueryRejection>,
 ) -> Result<Json<NextRuns>, Problem> {
-    admit(&caller, Action::ReadSchedules)?;
+    admit_to_all(&caller, Action::ReadSchedules)?;
     let (Path(name), Query(query)) = (path?, query?);
     let count = query.count.unwrap_or(api.digests.plan.schedules.preview_runs);
     if !(1..=100).contains(&count) {
@@ -303,7 +303,7 @@ pub async fn runs(
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<RunsQuery>, QueryRejection>,
 ) -> Result<Json<Runs>, Problem> {
-    admit(&caller, Action::ReadSchedules)?;
+    admit_to_all(&caller, Action::ReadSchedules)?;
     let (Path(name), Query(query)) = (path?, query?);
     let limit = page_of(&api, query.limit)?;
     let before: Option<(i64, RunId)> = behind(query.cursor.as_deref())?;
@@ -333,7 +333,7 @@ pub async fn preview(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<EditPreview>, Problem> {
-    admit(&caller, Action::ReadSchedules)?;
+    admit_to_all(&caller, Action::ReadSchedules)?;
     let Path(name) = path?;
     let (_, wanted) = body::json::<EditRequest>(&api, &headers, body).await?;
     let standing = api.digests.schedule(&name).await?;
@@ -366,7 +366,7 @@ pub async fn edit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     let Path(name) = path?;
     let (_, wanted) = body::json::<EditRequest>(&api, &headers, body).await?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
@@ -395,7 +395,7 @@ pub async fn rollback(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     let Path(name) = path?;
     let (_, wanted) = body::json::<RollbackRequest>(&api, &headers, body).await?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
@@ -415,7 +415,7 @@ pub async fn confirm(
     path: Result<Path<(String, i64)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     let Path((name, revision)) = path?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
     let stamp = Stamp { ctx: &api.digests.ctx, actor: &actor };
@@ -434,7 +434,7 @@ pub async fn drop_edit(
     path: Result<Path<(String, i64)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     let Path((name, revision)) = path?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
     let stamp = Stamp { ctx: &api.digests.ctx, actor: &actor };
@@ -452,7 +452,7 @@ pub async fn pause(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     set_paused(&api, &caller, path?.0, &headers, true).await
 }
 
@@ -466,7 +466,7 @@ pub async fn resume(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     set_paused(&api, &caller, path?.0, &headers, false).await
 }
 
@@ -492,7 +492,7 @@ pub async fn run(
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     let Path(name) = path?;
     let actor = caller.actor();
     let run = api.digests.run_now(Stamp { ctx: &api.digests.ctx, actor: &actor }, &name).await?;
@@ -509,7 +509,7 @@ pub async fn approve(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     decide(&api, &caller, &path?.0, &headers, true).await
 }
 
@@ -523,7 +523,7 @@ pub async fn skip(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::EditSchedules)?;
+    admit_to_all(&caller, Action::EditSchedules)?;
     decide(&api, &caller, &path?.0, &headers, false).await
 }
 

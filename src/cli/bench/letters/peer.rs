@@ -63,7 +63,7 @@ pub(super) fn find(environment: &Environment) -> Result<PathBuf, CliError> {
 
 impl Peer {
     pub(super) fn start(python: &Path, brand: &Brand) -> Result<Self, CliError> {
-        let scratch = tempfile::tempdir().map_err(|error| CliError::File("the temporary directory".into(), error))?;
+        let scratch = crate::cli::scratch()?;
         files::unpack(scratch.path()).map_err(|error| CliError::Usage(error.to_string()))?;
         let failed = |error| CliError::File(python.to_owned(), error);
         let mut child = Command::new(python)
