@@ -12,7 +12,6 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::batches::admit;
 use super::lists::{PageQuery, behind, cursor, cut, page_of, read_cursor};
 use super::versions::{if_match, tagged};
 use super::{Api, body};
@@ -21,6 +20,7 @@ use crate::db::Stamp;
 use crate::db::retention::holds::{self as legal, Kept, LegalHold};
 use crate::db::retention::{self, Count, Destroyed, Run};
 use crate::http::errors::Problem;
+use crate::http::guard::admit_to_all;
 use crate::http::problems::Code;
 use crate::model::action::Action;
 use crate::model::ids::{Brand, CaseId, LegalHoldId, MemberId, RetentionRunId, Tin};
@@ -73,7 +73,7 @@ pub struct PlanView {
 /// See what a run would destroy today, and what it would leave and why. Nothing is changed.
 #[utoipa::path(get, path = "/v1/retention/plan", tag = "retention", responses((status = 200, body = PlanView)))]
 pub async fn plan(State(api): State<Api>, caller: Caller) -> Result<Json<PlanView>, Problem> {
-    admit(&caller, Action::ReadRetention)?;
+    admit_to_all(&caller, Action::ReadRetention)?;
     let plan = api.retention.dry_run().await?;
     let destruction = api.retention.plan.destruction.enabled;
     Ok(Json(PlanView { day: plan.day, destruction, counts: plan.counts.iter().map(CountView::of).collect() }))
@@ -141,7 +141,7 @@ pub async fn plan_of(
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<PlanQuery>, QueryRejection>,
 ) -> Result<Json<PlanPage>, Problem> {
-    admit(&caller, Action::ReadRetention)?;
+    admit_to_all(&caller, Action::ReadRetention)?;
     let (Path(kind), Query(query)) = (path?, query?);
     let kind: RecordKind = kind.parse().map_err(|_| Problem::not_found("kind of record"))?;
     let limit = page_of(&api, query.limit)?;
@@ -202,7 +202,7 @@ pub async fn runs(
     caller: Caller,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<RetentionRuns>, Problem> {
-    admit(&caller, Action::ReadRetention)?;
+    admit_to_all(&caller, Action::ReadRetention)?;
     let Query(query) = query?;
     let limit = page_of(&api, query.limit)?;
     let before: Option<(i64, RetentionRunId)> = behind(query.cursor.as_deref())?;
@@ -222,7 +222,7 @@ pub async fn runs(
 #[utoipa::path(post, path = "/v1/retention/runs", tag = "retention",
     responses((status = 202, body = RunReport), (status = 409)))]
 pub async fn begin(State(api): State<Api>, caller: Caller) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::RunRetention)?;
+    admit_to_all(&caller, Action::RunRetention)?;
     let actor = caller.actor();
     let stamp = Stamp { ctx: &api.retention.ctx, actor: &actor };
     let run = api.retention.begin(stamp).await?;
@@ -244,7 +244,7 @@ pub async fn look(
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<RunReport>, Problem> {
-    admit(&caller, Action::ReadRetention)?;
+    admit_to_all(&caller, Action::ReadRetention)?;
     let Path(id) = path?;
     let (run, counts) = run_of(&api, &id).await?;
     Ok(Json(RunReport::of(run, &counts)))
@@ -299,7 +299,7 @@ pub async fn records(
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<RecordsPage>, Problem> {
-    admit(&caller, Action::ReadRetention)?;
+    admit_to_all(&caller, Action::ReadRetention)?;
     let (Path(id), Query(query)) = (path?, query?);
     let limit = page_of(&api, query.limit)?;
     let place = query.cursor.as_deref().map(read_cursor).transpose()?;
@@ -389,7 +389,7 @@ pub async fn holds(
     caller: Caller,
     query: Result<Query<LegalHoldsQuery>, QueryRejection>,
 ) -> Result<Json<LegalHolds>, Problem> {
-    admit(&caller, Action::ReadRetention)?;
+    admit_to_all(&caller, Action::ReadRetention)?;
     let Query(query) = query?;
     let limit = page_of(&api, query.limit)?;
     let before: Option<(i64, LegalHoldId)> = behind(query.cursor.as_deref())?;
@@ -427,7 +427,7 @@ pub async fn hold(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::RunRetention)?;
+    admit_to_all(&caller, Action::RunRetention)?;
     let (_, wanted) = body::json::<LegalHoldRequest>(&api, &headers, body).await?;
     let brand = api.brand(wanted.brand.as_ref(), caller.principal.mode())?;
     let kept = match (wanted.case_id, wanted.tin, wanted.member_id) {
@@ -450,7 +450,7 @@ pub async fn look_at_hold(
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::ReadRetention)?;
+    admit_to_all(&caller, Action::ReadRetention)?;
     let Path(id) = path?;
     let id: LegalHoldId = id.parse().map_err(|_| RetentionError::NoHold)?;
     let mut conn = api.retention.db.read().await?;
@@ -468,7 +468,7 @@ pub async fn release(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    admit(&caller, Action::RunRetention)?;
+    admit_to_all(&caller, Action::RunRetention)?;
     let Path(id) = path?;
     let id: LegalHoldId = id.parse().map_err(|_| RetentionError::NoHold)?;
     let (version, actor) = (if_match(&headers)?, caller.actor());
