@@ -57,6 +57,8 @@ const TABLE: &[Row] = &[
     (Action::DecideMails,        Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
     (Action::ReadSchedules,      Some(Scope::Operate),   false, &[Supervisor, Administrator], false),
     (Action::EditSchedules,      Some(Scope::Operate),   false, &[Administrator], false),
+    (Action::ReadRetention,      Some(Scope::Retention), false, &[Administrator, PrivacyAuditor], false),
+    (Action::RunRetention,       Some(Scope::Retention), false, &[Administrator], false),
     (Action::ReadMetrics,        Some(Scope::Metrics),   false, &[Administrator], false),
     (Action::ReadSelf,           None,                   true,  ALL_ROLES, true),
 ];
