@@ -5,12 +5,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps deps-demo bench-deps demo test check fmt clippy unit licenses fuzz clean distclean
+.PHONY: help deps deps-demo bench-deps demo test check fmt clippy unit licenses audit upgrade-test fuzz chaos clean distclean
 
 step = @printf '\n==> %s\n' "$(1)"
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
 
 deps: ## get what tests need (packages without services by apt; the rest under .tools)
 	$(call step,what tests need)
@@ -51,8 +51,23 @@ licenses:
 	$(call step,licences and sources of dependencies)
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check licenses bans sources; else echo "skipped: no cargo-deny here (cargo install cargo-deny)"; fi
 
+audit: ## look for known faults of dependencies; needs the network and cargo-deny (cargo install cargo-deny --locked)
+	$(call step,known faults of dependencies)
+	@if ! cargo deny --version >/dev/null 2>&1; then echo "no cargo-deny here (cargo install cargo-deny --locked)" >&2; exit 1; fi
+	@cargo deny check advisories
+
+upgrade-test: deps ## run a node of an earlier commit beside one of this checkout (a first build takes some minutes)
+	$(call step,nodes of two versions on one database)
+	@scripts/upgrade-test.sh $(UPGRADE_FROM)
+
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60); needs rustup
 	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)
+
+chaos: deps ## kill nodes KILLS times (1000) under load over both journeys, and the like; CHAOS_SEED=N repeats the chance
+	$(call step,chaos)
+	@CHAOS_KILLS=$$(( $(or $(KILLS),1000) / 2 )) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),120) \
+	 CHAOS_DOCUMENTS=$(or $(CHAOS_DOCUMENTS),2000) \
+	 cargo test --test lettercase -- chaos:: --nocapture --test-threads=1
 
 clean: ## remove what the demo and the build made
 	rm -rf demo-data

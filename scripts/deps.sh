@@ -142,6 +142,7 @@ have_schemathesis() { ls .tools/schemathesis/schemathesis-*.installed >/dev/null
 have_weasyprint() { ls .tools/weasyprint/weasyprint-*.installed >/dev/null 2>&1; }
 have_zxing() { ls .tools/venv/zxing-*.installed >/dev/null 2>&1; }
 have_postfix() { [ -x .tools/bin/smtp-sink ] && [ -x .tools/bin/smtp-source ]; }
+have_faketime() { [ -f .tools/lib/libfaketime.so.1 ]; }
 have_dkimpy() { ls .tools/venv/dkimpy-*.installed >/dev/null 2>&1; }
 have_numpy() { [ -d "$(echo .tools/venv/lib/python3*/site-packages/numpy)" ]; }
 
@@ -173,6 +174,7 @@ else
     component have_numpy "numpy (calendar oracle)" scripts/tools-numpy.sh
     component have_zxing "zxing-cpp (reads bar codes off printed sheets)" scripts/tools-zxing.sh
     component have_postfix "smtp-sink (takes and refuses mails)" scripts/tools-postfix.sh
+    component have_faketime "libfaketime (a node whose clock is wrong)" scripts/tools-faketime.sh
     component have_dkimpy "dkimpy (verifies signatures of mails)" scripts/tools-dkimpy.sh
 fi
 

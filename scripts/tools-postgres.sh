@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Gives the tests a PostgreSQL of their own: `.tools/bin/initdb` and `.tools/bin/postgres` (and pg_ctl, psql).
+# Gives the tests a PostgreSQL of their own: `.tools/bin/initdb` and `.tools/bin/postgres` (and pg_ctl, psql, pg_dump,
+# pg_restore).
 # They run the system's PostgreSQL where there is one, else an unpacked one; no service is installed,
 # started or touched. Run by root, they step down to `nobody` (scripts/README.md).
 #
@@ -17,7 +18,7 @@ reachable() {
 }
 
 works() {
-    [ -x "$bin/postgres" ] && "$bin/postgres" --version >/dev/null 2>&1
+    [ -x "$bin/postgres" ] && [ -x "$bin/pg_restore" ] && "$bin/postgres" --version >/dev/null 2>&1
 }
 
 newest() {
@@ -60,7 +61,7 @@ if [ -n "$root" ]; then
 fi
 
 mkdir -p "$bin"
-for tool in initdb postgres pg_ctl psql; do
+for tool in initdb postgres pg_ctl psql pg_dump pg_restore; do
     cat >"$bin/$tool.new" <<WRAPPER
 #!/usr/bin/env bash
 # Made by scripts/tools-postgres.sh.
@@ -72,9 +73,10 @@ tool=$(basename "$0")
 if [ -n "$libraries" ]; then
     export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 fi
-if [ "$(id -u)" != 0 ] || [ "$tool" = psql ]; then
+if [ "$(id -u)" != 0 ]; then
     exec "$home/$tool" "$@"
 fi
+case $tool in psql | pg_dump | pg_restore) exec "$home/$tool" "$@" ;; esac
 # PostgreSQL refuses root. The data directory has to belong to the user it runs as; so it is made, and
 # handed over, here. Only an empty directory changes its owner.
 if [ "$tool" = initdb ]; then

@@ -1,5 +1,6 @@
 //! Puts the parts together from the settings: the one place that knows all of them.
 
+pub mod backup;
 pub mod correspondence;
 
 use std::fs::{File, TryLockError};
@@ -19,6 +20,7 @@ use crate::digests::Digests;
 use crate::digests::mail::{Composer, ComposerError, Mail};
 use crate::digests::plan::NotificationsPlan;
 use crate::engine::audit::{self, Report};
+use crate::engine::keeping::Keeping;
 use crate::engine::plan::{self, PlanError};
 use crate::engine::sequencer::{AuditKey, Sequencer, kept_head};
 use crate::engine::{Engine, Parts};
@@ -27,6 +29,7 @@ use crate::http::api::{Api, Serves};
 use crate::http::limits::Use;
 use crate::http::plan::DoorsPlan;
 use crate::intake::plan::{IntakePlan, load_calendar};
+use crate::intake::room::Backlog;
 use crate::intake::sources::{SourceError, Sources};
 use crate::intake::{Intake, stages};
 use crate::letters::asks::Asks;
@@ -96,14 +99,18 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// Another process runs as this node on this data directory.
-    #[error(
-        "another lettercase runs on {dir} as {node}: end it, or give this one a data directory or a node name of its own"
-    )]
+    #[error("another lettercase runs on {dir} as {node}: end it, or give this one a directory or node name of its own")]
     Taken {
         /// The data directory.
         dir: PathBuf,
         /// The node's name.
         node: String,
+    },
+    /// The installation was put back from a back-up, and nobody has said that nodes may go on from it.
+    #[error("{why}: nothing is sent until `lettercase restore finish` has said what is in doubt (docs/operations.md)")]
+    Restored {
+        /// By what it shows.
+        why: String,
     },
     /// The audit key's file does not hold a key.
     #[error("{0} must hold 64 hexadecimal digits, the key of the audit chain")]
@@ -325,6 +332,7 @@ impl App {
         let hash = plan::joined(&[&loaded.hash, &access.hash, &doors.hash]);
         let lock = Arc::new(lock_node(&settings)?);
         let db = open_db(&settings).await?;
+        backup::check_restored(&db, &settings).await?;
         let scanner = open_scanner(&settings, &loaded.plan).await?;
         let ctx = open_context(&settings)?;
         let app = Self::assemble(settings, loaded.plan, hash, db, scanner, ctx, own_exe()?).await?;
@@ -348,7 +356,7 @@ impl App {
         make_dir(&settings.data_dir)?;
         let audit_key = audit_key(&settings, &ctx)?;
         let doors = Arc::new(DoorsPlan::load(settings.config_dir.as_deref())?.plan);
-        let objects: Arc<dyn Objects> = objects::open(&settings.objects_options()).await?;
+        let objects = Keeping::over(objects::open(&settings.objects_options()).await?, db.clone(), ctx.clone());
         let spool_dir = settings.data_dir.join("spool").join(&settings.node);
         let spool = Spool::open(&spool_dir).await.map_err(|source| StartError::Disk {
             doing: "open the spool",
@@ -379,6 +387,7 @@ impl App {
             spool,
             extract,
             scanner,
+            backlog: Backlog::default(),
         };
         let letters = Letters {
             db: db.clone(),
@@ -476,6 +485,7 @@ impl App {
             metrics_from: settings.metrics_from.as_slice().into(),
             metrics,
             figures: Arc::default(),
+            standing: Arc::default(),
             serves: Serves::All,
         }
     }
@@ -569,17 +579,14 @@ fn lock_node(settings: &Settings) -> Result<File, StartError> {
     make_dir(&settings.data_dir)?;
     make_dir(&dir)?;
     let path = dir.join(format!("{}.lock", settings.node));
-    let file = File::create(&path).map_err(|source| StartError::Disk {
-        doing: "make the lock file",
-        path: path.clone(),
-        source,
-    })?;
+    let trouble = |source| StartError::Disk { doing: "lock", path: path.clone(), source };
+    let file = File::create(&path).map_err(trouble)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(StartError::Taken { dir: settings.data_dir.clone(), node: settings.node.clone() })
         }
-        Err(TryLockError::Error(source)) => Err(StartError::Disk { doing: "lock", path, source }),
+        Err(TryLockError::Error(source)) => Err(trouble(source)),
     }
 }
 

@@ -1,12 +1,15 @@
 //! One binary for all tests: see CONTRIBUTING.md.
 
 mod access;
+mod backup;
 mod batches;
+mod chaos;
 mod cli;
 mod crash;
 mod delivery;
 mod digests;
 mod engine;
+mod faults;
 mod fax;
 mod hostile;
 mod http;

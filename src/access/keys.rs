@@ -51,8 +51,10 @@ impl Access {
         if new.grants.scopes.is_empty() {
             return Err(ManageError::Invalid("scopes must name at least one"));
         }
+        let actor = by.actor();
+        let stamp = self.stamp(&actor);
         let key = Key {
-            id: self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
+            id: stamp.new_id()?,
             name: name.to_owned(),
             expires_at: self.end(new.expires_at)?,
             grants: new.grants,
@@ -60,8 +62,6 @@ impl Access {
             revoked_at: None,
             version: 1,
         };
-        let actor = by.actor();
-        let stamp = self.stamp(&actor);
         let mut tx = self.db.begin().await?;
         keys::insert(&mut tx, &key).await?;
         let secret = self.new_secret(&mut tx, stamp, &key).await?;

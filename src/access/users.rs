@@ -227,7 +227,7 @@ pub(super) async fn put_user(
     let known = users::by_login(conn, login).await?;
     expected.meets("user", known.as_ref().map(|user| user.version))?;
     let Some(user) = known else {
-        let id: UserId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+        let id: UserId = stamp.new_id()?;
         stale(users::insert(conn, stamp, &id, login, &person).await)?;
         tell(conn, stamp, EventType::UserChanged, &id, None, json!({ "created": true })).await?;
         let user = users::get(conn, &id).await?.ok_or(ManageError::Missing("user"))?;

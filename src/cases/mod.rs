@@ -116,7 +116,7 @@ async fn open(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Res
     if !claim.status.is_finalized() {
         return none("the claim is not finalized (REC-02)");
     }
-    let id: CaseId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id: CaseId = stamp.new_id()?;
     let case_number = new_case_number(stamp.ctx.random_bits())?;
     let status = CaseStatus::Reconsideration(ReconsiderationStatus::Received);
     if case_files::open_reconsideration(conn, stamp, &submission.brand, (&id, &case_number), &claim, status).await? {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::io::ReaderStream;
 
 use crate::http::api::submissions::OpenRequest;
@@ -20,6 +21,8 @@ use crate::model::paper::{BatchState, PrintFile};
 
 /// How often an outcome that is waited for is looked at when no event comes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What happens within so long of something is looked at together.
+const COME_TOGETHER: Duration = Duration::from_millis(50);
 /// Bytes read from a file at once.
 const CHUNK: usize = 256 << 10;
 
@@ -203,11 +206,20 @@ impl ApiClient {
             if view.ended {
                 return Ok(view);
             }
-            match tokio::time::timeout(LOOK_EVERY, events.next()).await {
-                Ok(Some(Ok(event))) => told(&event.event),
-                // the stream is over or broken: go on by looking
-                Ok(_) => tokio::time::sleep(LOOK_EVERY).await,
-                Err(_) => {}
+            let mut next_look = Instant::now() + LOOK_EVERY;
+            loop {
+                match tokio::time::timeout_at(next_look, events.next()).await {
+                    Ok(Some(Ok(event))) => {
+                        told(&event.event);
+                        next_look = next_look.min(Instant::now() + COME_TOGETHER);
+                    }
+                    // the stream is over or broken: go on by looking
+                    Ok(_) => {
+                        tokio::time::sleep_until(next_look).await;
+                        break;
+                    }
+                    Err(_) => break,
+                }
             }
         }
     }

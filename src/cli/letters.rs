@@ -127,11 +127,8 @@ pub(super) async fn run(command: LettersCommand, environment: &Environment) -> R
         }
         LettersCommand::Hold { common, brand, letter_type, tin, reason } => {
             let desk = desk(&common).await?;
-            let held = match (letter_type, tin) {
-                (Some(letter_type), None) => Held::Type(letter_type),
-                (None, Some(tin)) => Held::Tin(tin),
-                _ => return Err(CliError::Usage("name a type or a TIN, one of both".into())),
-            };
+            let held = Held::one_of(letter_type, tin);
+            let held = held.ok_or_else(|| CliError::Usage("name a type or a TIN, one of both".into()))?;
             let brand = brand.unwrap_or_else(|| desk.settings.brand.clone());
             let hold = holds::put(&desk.db, desk.stamp(), &brand, &held, &reason).await?;
             desk.show_holds(&[hold]);
@@ -295,10 +292,7 @@ fn view(delivery: &Delivery, envelopes: &[(String, Envelope)]) -> Value {
 }
 
 fn hold_view(hold: &Hold) -> Value {
-    let (letter_type, tin) = match &hold.held {
-        Held::Type(letter_type) => (Some(letter_type), None),
-        Held::Tin(tin) => (None, Some(tin)),
-    };
+    let (letter_type, tin) = hold.held.parts();
     json!({
         "id": hold.id,
         "brand": hold.brand,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod backup;
 mod batches;
 mod bench;
 mod client;
@@ -34,6 +35,7 @@ use thiserror::Error;
 
 use crate::access::ManageError;
 use crate::app::StartError;
+use crate::app::backup::BackupError;
 use crate::db::DbError;
 use crate::delivery::LetterError;
 use crate::digests::schedules::ScheduleError;
@@ -181,6 +183,21 @@ enum Command {
         #[command(subcommand)]
         command: retention::RetentionCommand,
     },
+    /// Take a back-up beside a running node.
+    Backup {
+        #[command(subcommand)]
+        command: backup::BackupCommand,
+    },
+    /// Go on from a back-up.
+    Restore {
+        #[command(subcommand)]
+        command: backup::RestoreCommand,
+    },
+    /// Hold back as a whole what can't be taken back: mails, faxes, print batches, destruction.
+    Outgoing {
+        #[command(subcommand)]
+        command: backup::OutgoingCommand,
+    },
     /// The event log.
     Audit {
         #[command(subcommand)]
@@ -321,6 +338,8 @@ enum CliError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -486,6 +505,18 @@ async fn run(command: Command, environment: &Environment) -> Result<(), CliError
         Command::Retention { command } => {
             node::start_log(environment, false);
             retention::run(command, environment).await
+        }
+        Command::Backup { command } => {
+            node::start_log(environment, false);
+            backup::run(command, environment).await
+        }
+        Command::Restore { command } => {
+            node::start_log(environment, false);
+            backup::restore(command, environment).await
+        }
+        Command::Outgoing { command } => {
+            node::start_log(environment, false);
+            backup::outgoing(command, environment).await
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lettercase", &mut std::io::stdout());

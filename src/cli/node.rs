@@ -9,12 +9,14 @@ use tokio::task::JoinHandle;
 
 use super::{CliError, Environment};
 use crate::app::App;
+use crate::db::{Db, outgoing};
 use crate::digests::send::Sender;
 use crate::digests::{Digests, heartbeat};
 use crate::http::api::{Api, Serves};
 use crate::http::server;
 use crate::intake::sources::Sources;
 use crate::outside::metrics;
+use crate::outside::spool::survive_file_limits;
 use crate::settings::Settings;
 
 /// Begins logging to standard error: in JSON where a service runs, else only what goes wrong.
@@ -66,10 +68,24 @@ pub(super) struct Node {
 impl Node {
     /// Starts a node; with `listen`, one that answers HTTP there.
     pub(super) async fn start(settings: Settings, listen: Option<SocketAddr>) -> Result<Self, CliError> {
-        Self::start_serving(settings, listen, Serves::All).await
+        Self::start_changed(settings, listen, |_| {}).await
     }
 
-    async fn start_serving(settings: Settings, listen: Option<SocketAddr>, serves: Serves) -> Result<Self, CliError> {
+    /// The same, with parts that are changed before anything runs.
+    pub(super) async fn start_changed(
+        settings: Settings,
+        listen: Option<SocketAddr>,
+        change: impl FnOnce(&mut App),
+    ) -> Result<Self, CliError> {
+        Self::start_serving(settings, listen, Serves::All, change).await
+    }
+
+    async fn start_serving(
+        settings: Settings,
+        listen: Option<SocketAddr>,
+        serves: Serves,
+        change: impl FnOnce(&mut App),
+    ) -> Result<Self, CliError> {
         let listener = match listen {
             None => None,
             Some(address) => Some(TcpListener::bind(address).map_err(|error| CliError::Listen(address, error))?),
@@ -80,7 +96,11 @@ impl Node {
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listener.as_ref().and_then(|l| l.local_addr().ok());
+        if let Err(error) = survive_file_limits() {
+            tracing::warn!(error = %error, "a limit on file sizes would end this process");
+        }
         let mut app = App::start(settings).await?;
+        change(&mut app);
         let (access, key) = app.access.with_local_key();
         app.access = access;
         // before it is asked for them, and not a second after
@@ -292,7 +312,7 @@ pub(super) async fn work(mut settings: Settings, listen: Option<SocketAddr>) -> 
         settings.listen = address;
         settings.check_listen()?;
     }
-    let node = Node::start_serving(settings, listen, Serves::Operation).await?;
+    let node = Node::start_serving(settings, listen, Serves::Operation, |_| {}).await?;
     tell_ready(&node).await;
     match node.address {
         None => eprintln!("working"),
@@ -306,6 +326,7 @@ pub(super) async fn work(mut settings: Settings, listen: Option<SocketAddr>) -> 
 async fn tell_ready(node: &Node) {
     let app = &node.app;
     tracing::info!(node = app.settings.node, plan = app.plan_hash, "started");
+    tell_held(&app.intake.db).await;
     match app.intake.scanner.ready(app.intake.ctx.now()).await {
         Ok(version) => super::output::tell_scanner(&version),
         Err(not_ready) => eprintln!("no scanner is fit to be used, so files wait: {not_ready}"),
@@ -315,6 +336,20 @@ async fn tell_ready(node: &Node) {
             "data in {}: put it on an encrypted volume, for what lies there is health data",
             app.settings.data_dir.display()
         );
+    }
+}
+
+/// Says what is held back as a whole, so that nobody wonders why nothing goes out.
+async fn tell_held(db: &Db) {
+    let held = async { outgoing::held(&mut *db.read().await?).await };
+    match held.await {
+        Ok(held) => {
+            for held in held {
+                let (what, since) = (held.what.as_str(), held.since);
+                tracing::warn!(what, %since, "held back until `lettercase outgoing release`");
+            }
+        }
+        Err(error) => tracing::warn!(error = %error, "could not look what is held back"),
     }
 }
 

@@ -10,14 +10,13 @@ use crate::db::retention::holds::{self, Kept, LegalHold};
 use crate::db::retention::{self, Count, Destroyed, Run};
 use crate::db::{Stamp, case_files};
 use crate::http::api::retention::{CountView, LegalHoldView, LookedView, RecordView, RunReport};
+use crate::model::event::AT_COMMAND_LINE;
 use crate::model::ids::{Brand, CaseNumber, LegalHoldId, MemberId, RetentionRunId, Tin};
 use crate::model::retention::{RecordKind, RetentionReason, RetentionRunState};
 use crate::outside::context::Context;
 use crate::retention::{Looked, Retention, RetentionError};
 use crate::settings::Settings;
 
-/// Who acts, until people at the command line are known.
-const ACTOR: &str = "cli";
 /// Rows that are read at once.
 const PART: i64 = 500;
 
@@ -136,7 +135,7 @@ pub(super) async fn run(command: RetentionCommand, environment: &Environment) ->
 
 impl Desk {
     fn stamp(&self) -> Stamp<'_> {
-        Stamp { ctx: &self.retention.ctx, actor: ACTOR }
+        Stamp { ctx: &self.retention.ctx, actor: AT_COMMAND_LINE }
     }
 
     async fn kept(
@@ -146,16 +145,16 @@ impl Desk {
         tin: Option<Tin>,
         member: Option<MemberId>,
     ) -> Result<Kept, CliError> {
-        match (case, tin, member) {
-            (Some(number), None, None) => {
+        let case = match case {
+            Some(number) => {
                 let mut conn = self.retention.db.read().await?;
                 let case = case_files::by_number(&mut conn, brand, &number).await?;
-                Ok(Kept::Case(case.ok_or(RetentionError::Nothing("case"))?.id))
+                Some(case.ok_or(RetentionError::Nothing("case"))?.id)
             }
-            (None, Some(tin), None) => Ok(Kept::Tin(tin)),
-            (None, None, Some(member)) => Ok(Kept::Member(member)),
-            _ => Err(CliError::Usage("name a case, a TIN or a member, one of them".into())),
-        }
+            None => None,
+        };
+        let kept = Kept::one_of(case, tin, member);
+        kept.ok_or_else(|| CliError::Usage("name a case, a TIN or a member, one of them".into()))
     }
 
     async fn plan(&self) -> Result<(), CliError> {
@@ -175,14 +174,10 @@ impl Desk {
     }
 
     async fn plan_of(&self, kind: RecordKind, why: Option<RetentionReason>) -> Result<(), CliError> {
-        let (day, mut behind) = (self.retention.today(), (i64::MIN, String::new()));
         let mut found: Vec<Looked> = Vec::new();
-        loop {
-            let page = self.retention.look(day, kind, (behind.0, &behind.1), PART).await?;
-            let Some(last) = page.last() else { break };
-            behind = (last.placed_at, last.id.clone());
-            found.extend(page.into_iter().filter(|one| why.is_none_or(|why| one.judged.why == why)));
-        }
+        let wanted = |one: &Looked| why.is_none_or(|why| one.judged.why == why);
+        let keep = |one: Looked| found.extend(Some(one).filter(wanted));
+        self.retention.look_through(self.retention.today(), kind, keep).await?;
         if self.json {
             output::json(&found.iter().map(LookedView::of).collect::<Vec<_>>());
             return Ok(());
@@ -205,7 +200,7 @@ impl Desk {
             other => other?,
         };
         // beside a node of the same name: the lease is not shared with it
-        let token = format!("{ACTOR}:{}", self.settings.node);
+        let token = format!("{AT_COMMAND_LINE}:{}", self.settings.node);
         loop {
             let worked = self.retention.work(&token).await?;
             let now = self.of(&run.id).await?;

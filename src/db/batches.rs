@@ -189,7 +189,7 @@ pub async fn first_waiting(conn: &mut Conn, brand: &Brand) -> Result<Option<Time
 /// # Errors
 /// When the database fails, or that day of the brand is closed already.
 pub async fn insert(conn: &mut Conn, stamp: Stamp<'_>, new: &NewBatch<'_>) -> Result<Batch, DbError> {
-    let id: BatchId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id: BatchId = stamp.new_id()?;
     let row = sqlx::query("SELECT COUNT(*) AS n FROM print_batch WHERE day = $1")
         .bind(new.day.to_string())
         .fetch_one(&mut *conn)

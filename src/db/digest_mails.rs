@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Conn, Db, DbError, Flavor, Stamp, number, opt_instant, opt_text, parsed, text};
+use super::outgoing::MAILS_HELD;
+use super::{Conn, Db, DbError, Flavor, Stamp, number, opt_instant, opt_text, padded, parsed, places, text};
 use crate::model::digest::{DigestKind, MailState};
 use crate::model::ids::{Brand, MailId, RunId, UserId};
 use crate::model::phi::Phi;
@@ -31,7 +32,8 @@ pub struct Taken {
 pub(super) const PAUSED: &str = "SELECT r.id FROM digest_run r JOIN schedule s ON s.id = r.schedule_id
     WHERE r.ended_at IS NULL AND s.paused_at IS NOT NULL AND r.asked_by = 'scheduler'";
 
-/// Takes up to `limit` mails of these brands whose time has come, until the lease ends. Those of a paused schedule stay.
+/// Takes up to `limit` mails of these brands whose time has come, until the lease ends. Those of a paused schedule stay,
+/// and all while mails are held back.
 ///
 /// # Errors
 /// When the database fails.
@@ -42,23 +44,7 @@ pub async fn claim(
     (token, until): (&str, i64),
     limit: i64,
 ) -> Result<Vec<Taken>, DbError> {
-    let lock = match db.flavor() {
-        Flavor::Sqlite => "",
-        Flavor::Postgres => "FOR UPDATE SKIP LOCKED",
-    };
-    let places: Vec<String> = (5..5 + brands.len()).map(|n| format!("${n}")).collect();
-    let statement = format!(
-        "WITH due AS MATERIALIZED (
-             SELECT m.id FROM digest_mail m WHERE m.next_at IS NOT NULL AND m.next_at <= $3
-             AND m.run_id NOT IN ({PAUSED}) AND m.brand IN ({})
-             ORDER BY m.next_at, m.id LIMIT $4 {lock})
-         UPDATE digest_mail SET state = 'claimed', lease_token = $1, lease_until = $2, next_at = NULL,
-             tries = tries + 1, version = version + 1
-         WHERE id IN (SELECT id FROM due)
-         RETURNING id, brand, tries, version,
-             (SELECT u.email FROM app_user u WHERE u.id = digest_mail.user_id) AS email",
-        places.join(", ")
-    );
+    let statement = claiming(db.flavor(), brands.len());
     let mut tx = db.begin().await?;
     let mut query = sqlx::query(AssertSqlSafe(statement)).bind(token).bind(until).bind(stamp.now()).bind(limit);
     for brand in brands {
@@ -78,6 +64,28 @@ pub async fn claim(
     rows.iter().map(read).collect()
 }
 
+/// The statement of [`claim`], for so many brands.
+pub fn claiming(flavor: Flavor, brands: usize) -> String {
+    // without its plus SQLite goes by an index of brands, and sorts all mails of one for each batch
+    let (lock, brand) = match flavor {
+        Flavor::Sqlite => ("", "+m.brand"),
+        Flavor::Postgres => ("FOR UPDATE SKIP LOCKED", "m.brand"),
+    };
+    let places: Vec<String> = (5..5 + brands).map(|n| format!("${n}")).collect();
+    format!(
+        "WITH due AS MATERIALIZED (
+             SELECT m.id FROM digest_mail m WHERE m.next_at IS NOT NULL AND m.next_at <= $3
+             AND m.run_id NOT IN ({PAUSED}) AND {brand} IN ({}) AND NOT EXISTS ({MAILS_HELD})
+             ORDER BY m.next_at, m.id LIMIT $4 {lock})
+         UPDATE digest_mail SET state = 'claimed', lease_token = $1, lease_until = $2, next_at = NULL,
+             tries = tries + 1, version = version + 1
+         WHERE id IN (SELECT id FROM due)
+         RETURNING id, brand, tries, version,
+             (SELECT u.email FROM app_user u WHERE u.id = digest_mail.user_id) AS email",
+        places.join(", ")
+    )
+}
+
 /// No mail waits longer than this, in microseconds: a run spreads its mails over a day at most, and tries are closer.
 const LONGEST_WAIT: i64 = 25 * 3_600 * 1_000_000;
 
@@ -91,7 +99,7 @@ pub async fn outlook(conn: &mut Conn, now: Timestamp) -> Result<(bool, bool), Db
                 + (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE next_at IS NOT NULL AND next_at > $2 LIMIT 1) c)
                     AS lapsed,
                 (SELECT COUNT(*) FROM (SELECT 1 FROM digest_mail WHERE next_at IS NOT NULL AND next_at <= $1
-                                       AND run_id NOT IN ({PAUSED}) LIMIT 1) b) AS due"
+                                       AND run_id NOT IN ({PAUSED}) AND NOT EXISTS ({MAILS_HELD}) LIMIT 1) b) AS due"
     );
     let row = sqlx::query(AssertSqlSafe(statement))
         .bind(now.as_microsecond())
@@ -101,19 +109,39 @@ pub async fn outlook(conn: &mut Conn, now: Timestamp) -> Result<(bool, bool), Db
     Ok((number(&row, "lapsed")? > 0, number(&row, "due")? > 0))
 }
 
-/// Places `($n, $n+1), …` for these pairs, and the pairs with the last of them repeated up to the places: so there are few
-/// texts, and their plans are kept.
-fn pairs<T: Copy>(first: usize, mut of: Vec<T>) -> (String, Vec<T>) {
-    if let Some(last) = of.last().copied() {
-        of.resize(of.len().next_power_of_two(), last);
-    }
-    let place = |n: usize| format!("(${}, ${})", first + 2 * n, first + 2 * n + 1);
-    ((0..of.len()).map(place).collect::<Vec<_>>().join(", "), of)
+/// A mail that is about to go.
+#[derive(Debug, Clone, Copy)]
+pub struct Submission<'a> {
+    /// The mail.
+    pub id: &'a MailId,
+    /// What it is known by.
+    pub version: i64,
+    /// Over which relay.
+    pub relay: &'a str,
+    /// With which templates it is made.
+    pub template_version: &'a str,
+    /// Practices that it tells of, and letters and notices.
+    pub told: (i64, i64),
 }
 
-/// Marks mails as about to go, and begins their lease anew: what is not this node's any more is left out of the answer.
-/// Their text may go once this is committed, and not before. `at`: when, in microseconds; by that they are known from then
-/// on.
+/// A mail whose text may go.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The mail.
+    pub id: MailId,
+    /// Its brand.
+    pub brand: Brand,
+    /// What it is about.
+    pub kind: DigestKind,
+    /// Where it goes.
+    pub address: Option<Phi<String>>,
+    /// The user's name.
+    pub name: Option<Phi<String>>,
+}
+
+/// Marks mails as about to go with what they tell, and begins their lease anew: what is not this node's any more is left out
+/// of the answer. Their text may go once this is committed, and not before. `at`: when, in microseconds; by that they are
+/// known from then on.
 ///
 /// # Errors
 /// When the database fails.
@@ -121,26 +149,40 @@ pub async fn submitting(
     conn: &mut Conn,
     at: i64,
     (token, until): (&str, i64),
-    mails: &[(&MailId, i64)],
-    (relay, template_version): (&str, &str),
-) -> Result<Vec<MailId>, DbError> {
+    mails: &[Submission<'_>],
+) -> Result<Vec<Submitted>, DbError> {
     if mails.is_empty() {
         return Ok(Vec::new());
     }
-    let (places, mails) = pairs(6, mails.to_vec());
+    let mails = padded(mails);
+    let places = places(mails.len(), 4, "($, $, $, $, $, $)");
+    // each is looked up by its id: PostgreSQL would go through all that are leased
     let statement = format!(
-        "UPDATE digest_mail SET state = 'submitting', submitted_at = $1, relay = $2, template_version = $3,
-             lease_until = $5, version = version + 1
-         WHERE state = 'claimed' AND lease_token = $4 AND lease_until > $1 AND (id, version) IN (VALUES {places})
-         RETURNING id"
+        "UPDATE digest_mail SET state = 'submitting', submitted_at = $1, lease_until = $3, relay = v.column3,
+             template_version = v.column4, sent_items = v.column5, sent_letters = v.column6, version = version + 1
+         FROM (VALUES {places}) AS v
+         WHERE digest_mail.id = v.column1 AND digest_mail.version = v.column2
+         AND state = 'claimed' AND lease_token = $2 AND lease_until + 0 > $1
+         RETURNING id, brand, kind,
+             (SELECT u.email FROM app_user u WHERE u.id = digest_mail.user_id) AS email,
+             (SELECT u.name FROM app_user u WHERE u.id = digest_mail.user_id) AS name"
     );
-    let mut query =
-        sqlx::query(AssertSqlSafe(statement)).bind(at).bind(relay).bind(template_version).bind(token).bind(until);
-    for (id, version) in mails {
-        query = query.bind(id.as_str()).bind(version);
+    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(at).bind(token).bind(until);
+    for mail in mails {
+        query = query.bind(mail.id.as_str()).bind(mail.version).bind(mail.relay).bind(mail.template_version);
+        query = query.bind(mail.told.0).bind(mail.told.1);
     }
     let rows = query.fetch_all(conn).await?;
-    rows.iter().map(|row| parsed(row, "id")).collect()
+    let read = |row: &AnyRow| {
+        Ok(Submitted {
+            id: parsed(row, "id")?,
+            brand: parsed(row, "brand")?,
+            kind: parsed(row, "kind")?,
+            address: opt_text(row, "email")?.map(Phi),
+            name: opt_text(row, "name")?.map(Phi),
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// By what a mail is known when its end is told.
@@ -180,7 +222,8 @@ pub async fn ended(conn: &mut Conn, stamp: Stamp<'_>, token: &str, mails: &[Ende
         Known::Version(at) | Known::Submitted(at) => at,
     };
     if !plain.is_empty() {
-        let (places, plain) = pairs(3, plain);
+        let plain = padded(&plain);
+        let places = places(plain.len(), 3, "($, $)");
         let statement = format!(
             "UPDATE digest_mail SET state = 'accepted', reason = NULL, lease_until = NULL, ended_at = $1,
                  version = version + 1
@@ -390,6 +433,7 @@ pub async fn decide(conn: &mut Conn, stamp: Stamp<'_>, id: &MailId, version: i64
     // without a token: whoever had it is not listened to any more
     let done = sqlx::query(
         "UPDATE digest_mail SET state = $1, next_at = $2, ended_at = $3, lease_token = NULL,
+             sent_again_at = CASE WHEN state = 'in_doubt' THEN COALESCE($2, sent_again_at) ELSE sent_again_at END,
              tries = CASE WHEN state = 'rejected' THEN 0 ELSE tries END, version = version + 1
          WHERE id = $4 AND version = $5 AND (state = 'in_doubt' OR (state = 'rejected' AND $2 IS NOT NULL))",
     )

@@ -100,7 +100,7 @@ pub struct NewRun<'a> {
 /// # Errors
 /// When the database fails.
 pub async fn open(conn: &mut Conn, stamp: Stamp<'_>, new: &NewRun<'_>) -> Result<Option<RunId>, DbError> {
-    let id: RunId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id: RunId = stamp.new_id()?;
     let ended = (new.state == RunState::Skipped).then(|| stamp.now());
     let done = sqlx::query(
         "INSERT INTO digest_run (id, schedule_id, brand, cadence, kind, period, day, state, serves, revision, due_at, reason,

@@ -148,7 +148,7 @@ pub async fn insert(
     new: &NewEnvelope<'_>,
     letters: &[(&LetterId, &DeliveryId)],
 ) -> Result<EnvelopeId, DbError> {
-    let id: EnvelopeId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id: EnvelopeId = stamp.new_id()?;
     let state = EnvelopeState::InBatch;
     let done = sqlx::query(
         "INSERT INTO envelope (id, batch_id, brand, sequence, state, addressee, addressee_key, address, address_hash,

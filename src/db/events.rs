@@ -211,6 +211,19 @@ pub async fn last_seal(conn: &mut Conn) -> Result<Option<Seal>, DbError> {
     row.as_ref().map(read_seal).transpose()
 }
 
+/// Whether there is a seal that ends at `position` with this MAC.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_sealed(conn: &mut Conn, position: i64, mac: &str) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM seal WHERE last_position = $1 AND mac = $2")
+        .bind(position)
+        .bind(mac)
+        .fetch_one(conn)
+        .await?;
+    Ok(number(&row, "n")? > 0)
+}
+
 /// Seals whose first position is behind `position`, in order.
 ///
 /// # Errors
@@ -298,6 +311,15 @@ pub async fn head(conn: &mut Conn) -> Result<i64, DbError> {
 pub async fn reader_position(conn: &mut Conn, name: &str) -> Result<i64, DbError> {
     let row = sqlx::query("SELECT position FROM event_reader WHERE name = $1").bind(name).fetch_optional(conn).await?;
     row.map_or(Ok(0), |row| number(&row, "position"))
+}
+
+/// How far each reader has come.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reader_positions(conn: &mut Conn) -> Result<Vec<(String, i64)>, DbError> {
+    let rows = sqlx::query("SELECT name, position FROM event_reader ORDER BY name").fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((text(row, "name")?, number(row, "position")?))).collect()
 }
 
 /// Moves the reader `name` from one position to the next.

@@ -193,7 +193,11 @@ pub async fn fill(db: &Db, now: Timestamp, documents: i64, tell: impl Fn(i64)) -
     settle(db).await
 }
 
-async fn must_be_empty(db: &Db) -> Result<(), DbError> {
+/// Refuses a database that holds anything.
+///
+/// # Errors
+/// [`DbError::Schema`] when it does; when it fails.
+pub async fn must_be_empty(db: &Db) -> Result<(), DbError> {
     let mut conn = db.read().await?;
     let row = sqlx::query(EMPTY).fetch_one(&mut *conn).await?;
     match number(&row, "n")? {

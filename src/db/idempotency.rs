@@ -100,6 +100,19 @@ pub async fn take_over(conn: &mut Conn, new: NewClaim<'_>, from: &Kept) -> Resul
     exactly_one(&done, "idempotency key")
 }
 
+/// Lengthens the claim of a request that still runs. False when it is over, or another's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn renew(conn: &mut Conn, token: &str, lease_until: i64) -> Result<bool, DbError> {
+    let done = sqlx::query("UPDATE idempotency SET lease_until = $1 WHERE token = $2 AND state = 'running'")
+        .bind(lease_until)
+        .bind(token)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Keeps the hash of what the request said.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! ([`work::claim`]). There are no repository traits: they would repeat every signature and hide the
 //! transaction.
 
+pub mod backups;
 pub mod batches;
 pub mod case_files;
 pub mod contents;
@@ -16,6 +17,7 @@ pub mod digest_runs;
 pub mod documents;
 pub mod envelopes;
 pub mod events;
+mod faults;
 pub mod fax_jobs;
 pub mod fill;
 pub mod idempotency;
@@ -26,6 +28,7 @@ pub mod letter_upkeep;
 pub mod letters;
 pub mod messages;
 pub mod notifications;
+pub mod outgoing;
 pub mod paper_tasks;
 pub mod reference;
 pub mod retention;
@@ -50,15 +53,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::migrate::Migrator;
-use sqlx::{Any, AnyPool, Executor, Row, Transaction};
+use sqlx::{Any, AnyPool, Connection, Executor, Row, Transaction};
 use thiserror::Error;
 
 use crate::outside::context::Context;
+
+pub use faults::Fault;
 
 /// A connection, inside a transaction or not.
 pub type Conn = sqlx::AnyConnection;
 /// A transaction that writes.
 pub type Tx = Transaction<'static, Any>;
+
+/// How long PostgreSQL waits for a lock.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '10s'";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/db/migrations");
 
@@ -81,8 +89,8 @@ pub enum Flavor {
 #[derive(Debug, Error)]
 pub enum DbError {
     /// It does not answer, is locked, full or restarting: worth another try.
-    #[error("the database can't be used now")]
-    Unavailable(#[source] sqlx::Error),
+    #[error("the database can't be used now: {0}")]
+    Unavailable(Fault, #[source] sqlx::Error),
     /// The row is no longer in the state that the change began from: somebody else was first.
     #[error("the {what} has changed meanwhile")]
     Stale {
@@ -115,43 +123,34 @@ pub enum DbError {
 
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
-        let passing = match &error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::BeginFailed => true,
-            sqlx::Error::Database(fault) => {
-                let code = fault.code();
-                let code = code.as_deref().unwrap_or_default();
-                // PostgreSQL: connection (08), serialization and deadlock (40), resources (53), operator
-                // intervention (57). SQLite: BUSY 5, LOCKED 6, READONLY 8, IOERR 10, FULL 13, CANTOPEN 14,
-                // in the low byte of the extended code.
-                let sqlite = code.parse::<u32>().map(|n| n & 0xff).unwrap_or_default();
-                ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                    || (code.len() < 5 && matches!(sqlite, 5 | 6 | 8 | 10 | 13 | 14))
+        match Fault::of(&error) {
+            Some(fault) => {
+                // counted here, where each passes once, whoever asked and whatever is made of it
+                metrics::counter!("lettercase_database_faults_total", "fault" => fault.as_str()).increment(1);
+                Self::Unavailable(fault, error)
             }
-            _ => false,
-        };
-        if passing { Self::Unavailable(error) } else { Self::Statement(error) }
+            None => Self::Statement(error),
+        }
     }
 }
 
 impl DbError {
+    /// What stands in the way for now, and not by the statement's fault.
+    pub const fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Unavailable(fault, _) => Some(*fault),
+            _ => None,
+        }
+    }
+
     /// Whether two transactions stood in each other's way: trying again at once can help.
     pub fn is_conflict(&self) -> bool {
-        match self {
-            Self::Stale { .. } => true,
-            // PostgreSQL's class of rolled-back transactions: deadlock, serialization
-            Self::Unavailable(sqlx::Error::Database(fault)) => fault.code().is_some_and(|code| code.starts_with("40")),
-            _ => false,
-        }
+        matches!(self, Self::Stale { .. }) || self.fault() == Some(Fault::Conflict)
     }
 
     /// Whether trying again later can help.
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Stale { .. })
+        matches!(self, Self::Unavailable(..) | Self::Stale { .. })
     }
 }
 
@@ -179,16 +178,20 @@ impl Db {
             return Err(DbError::Schema("the database setting must begin with sqlite: or postgres:".into()));
         };
         let pool = |connections, setup: &'static [&'static str]| {
-            AnyPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10)).after_connect(
-                move |conn, _| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(10))
+                .after_connect(move |conn, _| {
                     Box::pin(async move {
                         for statement in setup {
                             conn.execute(*statement).await?;
                         }
                         Ok(())
                     })
-                },
-            )
+                })
+                // When SQLite is full it ends the transaction by itself. sqlx then counts one that can't be ended any
+                // more, and the connection would begin no other: it is replaced.
+                .before_acquire(|conn, _| Box::pin(async move { Ok(!conn.is_in_transaction()) }))
         };
         let (writer, reader) = match flavor {
             Flavor::Sqlite => {
@@ -211,8 +214,9 @@ impl Db {
             }
             Flavor::Postgres => {
                 // Pages of lists are cheap however dear their plans look: compiling one costs more than all of it.
+                // A lock is waited for as long as SQLite's: a statement that waits holds a caller and a connection.
                 const SETUP: &[&str] =
-                    &["SET synchronous_commit = on", "SET statement_timeout = '60s'", "SET jit = off"];
+                    &["SET synchronous_commit = on", "SET statement_timeout = '60s'", LOCK_TIMEOUT, "SET jit = off"];
                 let one = pool(16, SETUP).connect(url).await?;
                 (one.clone(), one)
             }
@@ -264,15 +268,38 @@ impl Db {
     pub async fn migrate(&self) -> Result<(), DbError> {
         // PostgreSQL lets one node migrate at a time. SQLite does not: who lost the race finds it done.
         let mut tries = if self.flavor == Flavor::Sqlite { 5 } else { 1 };
-        while let Err(error) = MIGRATIONS.run(&self.writer).await {
+        while let Err(error) = self.run_migrations().await {
             tries -= 1;
             if tries == 0 {
-                return Err(DbError::Schema(error.to_string()));
+                return Err(error);
             }
         }
         let mut tx = self.begin().await?;
         search::set_up(&mut tx).await?;
         set_installation(&mut tx, "oldest_reader", OLDEST_READER).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn run_migrations(&self) -> Result<(), DbError> {
+        let mut conn = self.writer.acquire().await?;
+        // another node's migration is waited for to its end
+        if self.flavor == Flavor::Postgres {
+            conn.execute("SET lock_timeout = 0").await?;
+        }
+        let done = MIGRATIONS.run(&mut *conn).await.map_err(|error| DbError::Schema(error.to_string()));
+        if self.flavor == Flavor::Postgres {
+            conn.execute(LOCK_TIMEOUT).await?;
+        }
+        done
+    }
+
+    /// Checks that it takes a write and keeps it: of this node, one row that is there for this alone.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn check_write(&self, stamp: Stamp<'_>, node: &str) -> Result<(), DbError> {
+        let mut tx = self.begin().await?;
+        set_installation(&mut tx, &format!("probe.{node}"), &stamp.now().to_string()).await?;
         Ok(tx.commit().await?)
     }
 
@@ -324,6 +351,14 @@ impl Stamp<'_> {
     /// The instant now, as it is stored.
     pub fn now(&self) -> i64 {
         self.ctx.now().as_microsecond()
+    }
+
+    /// An id that is given to nothing else.
+    ///
+    /// # Errors
+    /// When such an id is none of the kind that is asked for.
+    pub fn new_id<T: FromStr>(&self) -> Result<T, DbError> {
+        self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })
     }
 
     /// The instant `wait` from now, as it is stored.
@@ -404,6 +439,34 @@ fn opt_instant(row: &AnyRow, column: &'static str) -> Result<Option<Timestamp>, 
 /// not given.
 fn code_set<T: FromStr + Ord>(row: &AnyRow, column: &'static str) -> Result<BTreeSet<T>, DbError> {
     Ok(text(row, column)?.split_whitespace().filter_map(|code| code.parse().ok()).collect())
+}
+
+/// So many copies of `form`, joined by commas; each `$` of it gets the next number, from `first`.
+fn places(copies: usize, first: usize, form: &str) -> String {
+    let mut text = String::new();
+    let mut number = first;
+    for copy in 0..copies {
+        if copy > 0 {
+            text.push_str(", ");
+        }
+        for c in form.chars() {
+            text.push(c);
+            if c == '$' {
+                text.push_str(&number.to_string());
+                number += 1;
+            }
+        }
+    }
+    text
+}
+
+/// The rows with the last repeated up to a round number: so there are few texts of a statement, and their plans are kept.
+fn padded<T: Clone>(rows: &[T]) -> Vec<T> {
+    let mut padded = rows.to_vec();
+    if let Some(last) = rows.last() {
+        padded.resize(rows.len().next_power_of_two(), last.clone());
+    }
+    padded
 }
 
 /// Exactly one row must have changed: otherwise somebody else was first.

@@ -215,11 +215,20 @@ impl Held {
         }
     }
 
-    /// Type and TIN as columns.
-    fn columns(&self) -> (Option<&str>, Option<&str>) {
+    /// What is held back by the one of the two that is given. `None`: neither is, or both.
+    pub fn one_of(letter_type: Option<LetterType>, tin: Option<Tin>) -> Option<Self> {
+        match (letter_type, tin) {
+            (Some(letter_type), None) => Some(Self::Type(letter_type)),
+            (None, Some(tin)) => Some(Self::Tin(tin)),
+            _ => None,
+        }
+    }
+
+    /// Type and TIN, one of which it has.
+    pub const fn parts(&self) -> (Option<LetterType>, Option<&Tin>) {
         match self {
-            Self::Type(letter_type) => (Some(letter_type.as_str()), None),
-            Self::Tin(tin) => (None, Some(tin.as_str())),
+            Self::Type(letter_type) => (Some(*letter_type), None),
+            Self::Tin(tin) => (None, Some(tin)),
         }
     }
 }
@@ -256,16 +265,16 @@ pub async fn put_hold(
     held: &Held,
     reason: &str,
 ) -> Result<Option<Hold>, DbError> {
-    let id: HoldId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
-    let (letter_type, tin) = held.columns();
+    let id: HoldId = stamp.new_id()?;
+    let (letter_type, tin) = held.parts();
     let done = sqlx::query(
         "INSERT INTO letter_hold (id, brand, type, tin, reason, created_by, created_at, version)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 1) ON CONFLICT DO NOTHING",
     )
     .bind(id.as_str())
     .bind(brand.as_str())
-    .bind(letter_type)
-    .bind(tin)
+    .bind(letter_type.map(LetterType::as_str))
+    .bind(tin.map(Tin::as_str))
     .bind(reason)
     .bind(stamp.actor)
     .bind(stamp.now())
@@ -298,9 +307,10 @@ pub async fn lift_hold(conn: &mut Conn, stamp: Stamp<'_>, hold: &Hold) -> Result
 
 /// The reason is a person's own words, so the event goes without it.
 async fn tell_hold(conn: &mut Conn, stamp: Stamp<'_>, hold: &Hold, stands: bool) -> Result<(), DbError> {
-    let (tin_uid, letter_type) = match &hold.held {
-        Held::Tin(tin) => (reference::tin_uid(conn, tin).await?, None),
-        Held::Type(letter_type) => (None, Some(letter_type)),
+    let (letter_type, tin) = hold.held.parts();
+    let tin_uid = match tin {
+        Some(tin) => reference::tin_uid(conn, tin).await?,
+        None => None,
     };
     let event = NewEvent {
         kind: EventType::LetterHoldChanged,
@@ -383,7 +393,7 @@ pub async fn standing(conn: &mut Conn, letter: &Letter) -> Result<Option<Hold>, 
 /// # Errors
 /// When the database fails.
 pub async fn stopped_by(conn: &mut Conn, hold: &Hold, limit: i64) -> Result<Vec<LetterId>, DbError> {
-    let (letter_type, tin) = hold.held.columns();
+    let (letter_type, tin) = hold.held.parts();
     let rows = sqlx::query(
         "SELECT id FROM letter WHERE state = 'stopped' AND brand = $1 AND reason_code = $2 AND (type = $3 OR tin = $4)
          AND superseded_by IS NULL AND NOT EXISTS (
@@ -393,8 +403,8 @@ pub async fn stopped_by(conn: &mut Conn, hold: &Hold, limit: i64) -> Result<Vec<
     )
     .bind(hold.brand.as_str())
     .bind(hold.held.reason().as_str())
-    .bind(letter_type)
-    .bind(tin)
+    .bind(letter_type.map(LetterType::as_str))
+    .bind(tin.map(Tin::as_str))
     .bind(limit)
     .fetch_all(conn)
     .await?;
@@ -406,30 +416,26 @@ pub async fn stopped_by(conn: &mut Conn, hold: &Hold, limit: i64) -> Result<Vec<
 /// # Errors
 /// When the database fails.
 pub async fn count_stopped_by(conn: &mut Conn, hold: &Hold) -> Result<i64, DbError> {
-    let (letter_type, tin) = hold.held.columns();
+    let (letter_type, tin) = hold.held.parts();
     let row = sqlx::query(
         "SELECT COUNT(*) AS n FROM letter WHERE state = 'stopped' AND brand = $1 AND reason_code = $2
          AND (type = $3 OR tin = $4) AND superseded_by IS NULL",
     )
     .bind(hold.brand.as_str())
     .bind(hold.held.reason().as_str())
-    .bind(letter_type)
-    .bind(tin)
+    .bind(letter_type.map(LetterType::as_str))
+    .bind(tin.map(Tin::as_str))
     .fetch_one(conn)
     .await?;
     number(&row, "n")
 }
 
 fn read_hold(row: &AnyRow) -> Result<Hold, DbError> {
-    let held = match (opt_parsed(row, "type")?, opt_parsed(row, "tin")?) {
-        (Some(letter_type), None) => Held::Type(letter_type),
-        (None, Some(tin)) => Held::Tin(tin),
-        _ => return Err(DbError::Unreadable { column: "type" }),
-    };
+    let held = Held::one_of(opt_parsed(row, "type")?, opt_parsed(row, "tin")?);
     Ok(Hold {
         id: parsed(row, "id")?,
         brand: parsed(row, "brand")?,
-        held,
+        held: held.ok_or(DbError::Unreadable { column: "type" })?,
         reason: text(row, "reason")?,
         created_by: text(row, "created_by")?,
         created_at: instant(row, "created_at")?,

@@ -138,7 +138,7 @@ pub async fn make(
     cadence: Cadence,
     timing: &str,
 ) -> Result<bool, DbError> {
-    let id: ScheduleId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id: ScheduleId = stamp.new_id()?;
     let name = format!("{brand}-{cadence}");
     let made = sqlx::query(
         "INSERT INTO schedule (id, name, brand, cadence, revision, created_at, version)

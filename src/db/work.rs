@@ -1,9 +1,11 @@
 //! The queue of work. It is filled in the transaction of the state it belongs to, and emptied in the
 //! transaction of the state that follows.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::{Conn, Db, DbError, Flavor, Stamp, exactly_one, instant, number, opt_instant, opt_text, text};
@@ -132,20 +134,64 @@ pub async fn claim(
     Ok(claims.into_iter().map(|(_, claim)| claim).collect())
 }
 
-/// When the next piece of work is due: the parameter is the stage. Two looks by the index: of what waits only the first
-/// is read, of what runs there are few.
-pub const NEXT_DUE: &str = "SELECT CAST(MIN(due) AS BIGINT) AS due FROM (
-         SELECT due FROM (SELECT due_at AS due FROM work WHERE stage = $1 AND state = 'ready'
-                          ORDER BY due_at LIMIT 1) AS waiting
-         UNION ALL SELECT MIN(lease_until) AS due FROM work WHERE stage = $1 AND state = 'running') AS both_kinds";
+/// The statement that tells when the next piece of work of each of so many stages is due; its parameters are the stages. Two
+/// looks by the index for each: of what waits only the first is read, of what runs there are few.
+pub fn next_dues(stages: usize) -> String {
+    let each: Vec<String> = (1..=stages)
+        .map(|n| {
+            let stage = format!("CAST(${n} AS TEXT)");
+            format!(
+                "SELECT {stage} AS stage, due FROM (SELECT due_at AS due FROM work
+                     WHERE stage = {stage} AND state = 'ready' ORDER BY due_at LIMIT 1) AS waiting
+                 UNION ALL SELECT {stage} AS stage, MIN(lease_until) AS due FROM work
+                     WHERE stage = {stage} AND state = 'running'"
+            )
+        })
+        .collect();
+    format!("SELECT stage, CAST(MIN(due) AS BIGINT) AS due FROM ({}) AS each GROUP BY stage", each.join(" UNION ALL "))
+}
+
+/// When the next piece of work of each of these stages is due; one that has none is left out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_due_of(conn: &mut Conn, stages: &[&str]) -> Result<HashMap<String, Timestamp>, DbError> {
+    if stages.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query =
+        stages.iter().fold(sqlx::query(AssertSqlSafe(next_dues(stages.len()))), |query, stage| query.bind(*stage));
+    let rows = query.fetch_all(conn).await?;
+    let mut found = HashMap::new();
+    for row in &rows {
+        // asked for in the statement, SQLite would walk through all that waits
+        if let Some(due) = opt_instant(row, "due")? {
+            found.insert(text(row, "stage")?, due);
+        }
+    }
+    Ok(found)
+}
 
 /// When the stage's next piece of work is due, if it has any.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn next_due(conn: &mut Conn, stage: &str) -> Result<Option<Timestamp>, DbError> {
-    let row = sqlx::query(NEXT_DUE).bind(stage).fetch_one(conn).await?;
-    opt_instant(&row, "due")
+    Ok(next_due_of(conn, &[stage]).await?.remove(stage))
+}
+
+/// How much of a stage's work waits, counted no further than to a limit: the parameters are the two. By the order no
+/// planner takes the table for the index.
+pub const WAITING: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM (
+         SELECT due_at FROM work WHERE stage = $1 AND state = 'ready' ORDER BY due_at LIMIT $2) AS counted";
+
+/// How much of a stage's work waits, at most `limit`: a queue without an end is not counted to it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(conn: &mut Conn, stage: &str, limit: i64) -> Result<i64, DbError> {
+    let row = sqlx::query(WAITING).bind(stage).bind(limit).fetch_one(conn).await?;
+    number(&row, "n")
 }
 
 /// Lengthens the lease. False when it is no longer ours.

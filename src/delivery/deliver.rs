@@ -41,7 +41,7 @@ impl Stage for Deliver {
         let letter = &input.letter;
         // routing sends to the Messaging Center what is for a practice
         let tin = letter.tin.as_ref().ok_or(DbError::Unreadable { column: "tin" })?;
-        let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+        let id = stamp.new_id()?;
         let dated = letter.letter_date.unwrap_or_else(|| self.0.calendar.local_day(letter.created_at));
         let member = member_of(conn, letter).await?;
         let new = NewMessage {

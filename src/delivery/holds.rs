@@ -6,9 +6,7 @@ use super::stop::{look, release_found};
 use crate::db::routing::{self, Held, Hold};
 use crate::db::{Db, DbError, Stamp, reference};
 use crate::model::ids::{Brand, HoldId};
-
-/// The longest reason, in characters.
-const REASON: usize = 200;
+use crate::model::reason;
 
 /// What came of lifting a hold.
 #[derive(Debug, Clone)]
@@ -26,10 +24,7 @@ pub struct Lifted {
 /// # Errors
 /// See [`LetterError`].
 pub async fn put(db: &Db, stamp: Stamp<'_>, brand: &Brand, held: &Held, reason: &str) -> Result<Hold, LetterError> {
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > REASON || reason.chars().any(char::is_control) {
-        return Err(LetterError::Invalid("reason must have 1 to 200 characters, none of them a control character"));
-    }
+    let reason = reason::check(reason).map_err(LetterError::Invalid)?;
     let mut tx = db.begin().await?;
     if let Held::Tin(tin) = held {
         reference::tin_uid(&mut tx, tin).await?.ok_or(LetterError::NoTin)?;

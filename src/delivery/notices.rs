@@ -37,7 +37,7 @@ impl Reader for Notices {
         if reference::tin_uid(conn, &case.tin).await?.is_none() {
             return Ok(());
         }
-        let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+        let id = stamp.new_id()?;
         let new = NewMessage {
             id: &id,
             brand: &case.brand,

@@ -15,6 +15,7 @@ pub mod rehearsal;
 pub mod returns;
 pub mod schedules;
 pub mod send;
+pub mod submit;
 pub mod timing;
 pub mod upkeep;
 pub mod why;

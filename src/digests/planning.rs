@@ -12,9 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::Digests;
 use super::timing::first_instant;
-use crate::db::digest_plans::dry::{self, Counted, Line, Supposed};
-use crate::db::digest_plans::recheck::{self, Rechecked};
-use crate::db::digest_plans::{self, Rules, Run};
+use crate::db::digest_plans::dry::{self, Counted, Line};
+use crate::db::digest_plans::{self, Meets, Rules, Run};
 use crate::db::{Conn, DbError, Stamp, leases};
 use crate::engine::stage::stop_at;
 use crate::model::digest::Cadence;
@@ -125,21 +124,6 @@ impl Digests {
         Ok(ended)
     }
 
-    /// Looks at mails once more right before they are handed over, in the caller's transaction: what their users are not
-    /// to be told any more is left out of them.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn recheck(
-        &self,
-        conn: &mut Conn,
-        stamp: Stamp<'_>,
-        mails: &[MailId],
-    ) -> Result<Vec<Rechecked>, DbError> {
-        let starts_with = self.plan.choices.starts_with;
-        recheck::recheck(conn, stamp, starts_with, mails, self.plan.digests.tins_shown).await
-    }
-
     /// What a run of the brand that serves these cadences would do now, as one of that local day: counts, and a page of up
     /// to `users` users behind `after`. Nothing is changed.
     ///
@@ -156,9 +140,9 @@ impl Digests {
         let mut conn = self.db.read().await?;
         let now = self.ctx.now();
         let rules = self.rules(&mut conn, brand, day).await?;
-        let supposed = Supposed { brand, serves, day, rules, now };
-        let counts = dry::count(&mut conn, &supposed).await?;
-        let lines = dry::lines(&mut conn, &supposed, after, i64::from(users)).await?;
+        let meets = Meets { brand, serves, day, rules, now };
+        let counts = dry::count(&mut conn, &meets).await?;
+        let lines = dry::lines(&mut conn, &meets, after, i64::from(users)).await?;
         let shown: BTreeSet<&UserId> = lines.iter().map(|line| &line.user).collect();
         let next = if shown.len() == users as usize { shown.last().map(|user| (*user).clone()) } else { None };
         Ok(DryRun { counts, next, lines })

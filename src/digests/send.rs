@@ -7,7 +7,7 @@
 //!
 //! These transactions are shared: what comes while one is written is in the next. So many connections cost few of them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,10 +22,10 @@ use super::Digests;
 use super::mail::{ComposeError, Composed, Mail, MailContent, MailItem};
 use super::plan::SendingPolicy;
 use super::returns::suppress;
+use super::submit::{Told, Wanted};
 use crate::db::digest_mails::{self, Ended, Known, Taken};
-use crate::db::digest_plans::recheck::Rechecked;
 use crate::db::suppressions::NewSuppression;
-use crate::db::{DbError, Stamp, suppressions};
+use crate::db::{DbError, Flavor, Stamp, suppressions};
 use crate::engine::stage::stop_at;
 use crate::model::digest::{MailState, SuppressionReason, mail_address};
 use crate::model::ids::MailId;
@@ -38,6 +38,16 @@ const ACTOR: &str = "digests";
 const NAME: &str = "digest-mail";
 /// Mails of which one transaction tells.
 const TOGETHER: usize = 100;
+
+/// Such transactions that are under way at once. One that is committed waits for the disk, and what it holds up meanwhile is
+/// only half of the connections; SQLite writes one at a time anyhow.
+const fn at_once(flavor: Flavor) -> usize {
+    match flavor {
+        Flavor::Sqlite => 1,
+        Flavor::Postgres => 2,
+    }
+}
+
 /// How often, and how long apart, it is tried to write down what a relay said.
 const TRIES: u32 = 20;
 const AGAIN: Duration = Duration::from_millis(250);
@@ -57,7 +67,7 @@ pub struct Sender {
 /// What is asked of the committer.
 enum Ask {
     /// May the text of this mail go, over that relay?
-    Submit { mail: Taken, relay: String, answer: oneshot::Sender<Option<Box<Ready>>> },
+    Submit { mail: Taken, relay: String, answer: oneshot::Sender<Option<Box<Told>>> },
     /// That became of it.
     End { ended: Ended, suppress: Option<Bounced> },
 }
@@ -67,12 +77,6 @@ struct Bounced {
     address: Phi<String>,
     mail: MailId,
     detail: String,
-}
-
-/// A mail whose text may go.
-struct Ready {
-    content: Rechecked,
-    submitted_at: i64,
 }
 
 /// Mails that were taken and wait for a connection.
@@ -200,13 +204,17 @@ impl Sender {
             taken: AtomicUsize::new(0),
             most,
         });
-        let (asks, asked) = mpsc::channel(2 * TOGETHER);
-        let committer = tokio::spawn(commit(self.clone(), asked));
-        let workers =
-            (0..self.mail.relays.connections().max(1)).map(|_| tokio::spawn(work(queue.clone(), asks.clone())));
+        let (asks, committers): (Vec<_>, Vec<_>) = (0..at_once(self.digests.db.flavor()))
+            .map(|_| {
+                let (asks, asked) = mpsc::channel(2 * TOGETHER);
+                (asks, tokio::spawn(commit(self.clone(), asked)))
+            })
+            .unzip();
+        let workers = asks.iter().cycle().take(self.mail.relays.connections().max(1));
+        let workers = workers.map(|asks| tokio::spawn(work(queue.clone(), asks.clone())));
         let worked = join_all(workers.collect::<Vec<_>>()).await;
         drop(asks);
-        let _ = committer.await;
+        join_all(committers).await;
         for done in worked {
             // a worker that panicked leaves its mail to the lease
             if let Ok(Err(error)) = done {
@@ -330,7 +338,7 @@ async fn one(sender: &Sender, mut dialog: Dialog, mail: Taken, asks: &mpsc::Send
         counts: true,
     };
     let now = sender.digests.ctx.now().as_microsecond();
-    if !begun || ready.content.address.as_ref().map(|to| to.reveal()) != address.as_ref().map(|to| to.reveal()) {
+    if !begun || ready.mail.address.as_ref().map(|to| to.reveal()) != address.as_ref().map(|to| to.reveal()) {
         // the address is another than a moment ago: the relay was told the old one
         let mut ended = again("address_changed", now);
         ended.counts = false;
@@ -419,21 +427,20 @@ fn wait(policy: &SendingPolicy, tries: i64, id: &MailId) -> Duration {
 }
 
 impl Sender {
-    fn compose(&self, ready: &Ready) -> Result<Composed, ComposeError> {
-        let content = &ready.content;
+    fn compose(&self, told: &Told) -> Result<Composed, ComposeError> {
+        let Told { mail, submitted_at, items, letters, shown } = told;
         let number = |n: i64| u64::try_from(n).unwrap_or_default();
-        let items: Vec<MailItem> = content.shown.iter().map(|(tin, n)| MailItem::new(tin, number(*n))).collect();
-        let at = Timestamp::from_microsecond(ready.submitted_at).map_err(|_| ComposeError::Message)?;
+        let named: Vec<MailItem> = shown.iter().map(|(tin, n)| MailItem::new(tin, number(*n))).collect();
         let content = MailContent {
-            id: content.id.clone(),
-            brand: content.brand.clone(),
-            kind: content.kind,
-            to: content.address.clone().ok_or(ComposeError::Address)?,
-            to_name: content.name.clone().unwrap_or_else(|| Phi(String::new())),
-            more_practices: number(content.items).saturating_sub(items.len() as u64),
-            items,
-            letters: number(content.letters),
-            at,
+            id: mail.id.clone(),
+            brand: mail.brand.clone(),
+            kind: mail.kind,
+            to: mail.address.clone().ok_or(ComposeError::Address)?,
+            to_name: mail.name.clone().unwrap_or_else(|| Phi(String::new())),
+            more_practices: number(*items).saturating_sub(named.len() as u64),
+            items: named,
+            letters: number(*letters),
+            at: Timestamp::from_microsecond(*submitted_at).map_err(|_| ComposeError::Message)?,
             zone: self.zone(),
             test: false,
         };
@@ -488,14 +495,14 @@ async fn commit(sender: Sender, mut asked: mpsc::Receiver<Ask>) {
     }
 }
 
-type Submit = (Taken, String, oneshot::Sender<Option<Box<Ready>>>);
+type Submit = (Taken, String, oneshot::Sender<Option<Box<Told>>>);
 
 impl Sender {
     async fn write(
         &self,
         ends: &[(Ended, Option<Bounced>)],
         submits: &[Submit],
-    ) -> Result<HashMap<MailId, Ready>, DbError> {
+    ) -> Result<HashMap<MailId, Told>, DbError> {
         let digests = &self.digests;
         let stamp = Stamp { ctx: &digests.ctx, actor: ACTOR };
         let mut tx = digests.db.begin().await?;
@@ -512,35 +519,28 @@ impl Sender {
                 suppress(&mut tx, stamp, &mail, new).await?;
             }
         }
-        let mut groups: BTreeMap<(&str, String), Vec<(&MailId, i64)>> = BTreeMap::new();
-        for (mail, relay, _) in submits {
-            let version = self.mail.composer.template_version(&mail.brand).unwrap_or_default();
-            groups.entry((relay, version)).or_default().push((&mail.id, mail.version));
-        }
-        let (submitted_at, lease) = (stamp.now(), (self.token.as_ref(), self.lease_until(stamp)));
-        let mut ours: Vec<MailId> = Vec::new();
-        for ((relay, version), mails) in &groups {
-            ours.extend(digest_mails::submitting(&mut tx, submitted_at, lease, mails, (relay, version)).await?);
-        }
+        let wanted: Vec<Wanted> = submits
+            .iter()
+            .map(|(mail, relay, _)| Wanted {
+                id: mail.id.clone(),
+                version: mail.version,
+                relay: relay.clone(),
+                template_version: self.mail.composer.template_version(&mail.brand).unwrap_or_default(),
+            })
+            .collect();
+        let lease = (self.token.as_ref(), self.lease_until(stamp));
         let mut ready = HashMap::new();
         let mut empty = Vec::new();
-        if !ours.is_empty() {
-            for content in digests.recheck(&mut tx, stamp, &ours).await? {
-                if content.is_empty() {
-                    empty.push(Ended {
-                        id: content.id,
-                        known: Known::Submitted(submitted_at),
-                        state: MailState::Empty,
-                        reason: None,
-                        next_at: None,
-                        counts: true,
-                    });
-                } else {
-                    ready.insert(content.id.clone(), Ready { content, submitted_at });
-                }
+        for told in digests.submit(&mut tx, stamp, lease, &wanted).await? {
+            let id = told.mail.id.clone();
+            if told.is_empty() {
+                let known = Known::Submitted(told.submitted_at);
+                empty.push(Ended { id, known, state: MailState::Empty, reason: None, next_at: None, counts: true });
+            } else {
+                ready.insert(id, told);
             }
-            digest_mails::ended(&mut tx, stamp, &self.token, &empty).await?;
         }
+        digest_mails::ended(&mut tx, stamp, &self.token, &empty).await?;
         stop_at(NAME, "written").await;
         tx.commit().await?;
         Ok(ready)

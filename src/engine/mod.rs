@@ -7,6 +7,8 @@
 
 pub mod audit;
 pub mod bulk;
+mod glance;
+pub mod keeping;
 pub mod plan;
 pub mod readers;
 pub mod sequencer;
@@ -47,6 +49,7 @@ struct Shared {
     runners: Vec<(Arc<dyn Runner>, WorkPolicy)>,
     readers: Vec<Arc<dyn Reader>>,
     sequencer: Sequencer,
+    glance: tokio::sync::Mutex<Option<glance::Glance>>,
     /// Counts up whenever there may be new work in this process.
     wake: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
@@ -96,6 +99,7 @@ impl Engine {
             runners,
             readers: parts.readers,
             sequencer: parts.sequencer,
+            glance: tokio::sync::Mutex::default(),
             wake: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
             overdue: watch::Sender::new(false),
@@ -137,6 +141,9 @@ impl Engine {
             if runner.gate().await.is_err() {
                 continue;
             }
+            if !self.is_due_now(runner.name()).await? {
+                continue;
+            }
             for claim in self.claim(runner.name(), policy, 1).await? {
                 did |= self.perform(runner.as_ref(), policy, claim).await != Performed::Paused;
             }
@@ -157,15 +164,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a stage has work that is due: looking is cheap, claiming takes the write lock.
+    async fn is_due_now(&self, stage: &str) -> Result<bool, DbError> {
+        let mut conn = self.0.db.read().await?;
+        Ok(db::work::next_due(&mut conn, stage).await?.is_some_and(|due| due <= self.0.ctx.now()))
+    }
+
     async fn claim(&self, stage: &str, policy: &WorkPolicy, limit: i64) -> Result<Vec<Claim>, DbError> {
-        let due = {
-            let mut conn = self.0.db.read().await?;
-            db::work::next_due(&mut conn, stage).await?
-        };
-        // Looking is cheap, claiming takes the write lock.
-        if due.is_none_or(|due| due > self.0.ctx.now()) {
-            return Ok(Vec::new());
-        }
         db::work::claim(&self.0.db, self.stamp(), stage, &self.0.node, policy.lease(), limit).await
     }
 

@@ -141,13 +141,19 @@ impl Sequencer {
             return Ok(());
         };
         let head = Head { position: last.last_position, mac: last.mac };
-        let written = async {
-            let bytes = serde_json::to_vec(&head).map_err(|e| e.to_string())?;
-            let key = head_key().map_err(|e| e.to_string())?;
-            self.objects.put_bytes(&key, bytes).await.map_err(|e| e.to_string())
-        };
-        match written.await {
-            Ok(_) => {
+        match self.is_continued(db).await? {
+            Some(true) => {}
+            // what was cut off must stay to be seen: a head is never taken back but by a person who restores
+            Some(false) => {
+                tracing::error!(
+                    "the head of the audit chain in the object store is of another or a longer log than this one"
+                );
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+        match keep_head(self.objects.as_ref(), &head).await {
+            Ok(()) => {
                 self.head_at.store(now, Ordering::Relaxed);
                 self.head_position.store(head.position, Ordering::Relaxed);
             }
@@ -155,6 +161,31 @@ impl Sequencer {
         }
         Ok(())
     }
+
+    /// Whether the database has the seal that the kept head names. `None`: the store does not say what is kept.
+    async fn is_continued(&self, db: &Db) -> Result<Option<bool>, DbError> {
+        match kept_head(self.objects.as_ref()).await {
+            Ok(None) => Ok(Some(true)),
+            Ok(Some(kept)) => {
+                let mut conn = db.read().await?;
+                Ok(Some(events::is_sealed(&mut conn, kept.position, &kept.mac).await?))
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "could not read the head of the audit chain in the object store");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Keeps a head outside the database, whatever was kept before.
+///
+/// # Errors
+/// When the store does not take it.
+pub async fn keep_head(objects: &dyn Objects, head: &Head) -> Result<(), String> {
+    let bytes = serde_json::to_vec(head).map_err(|error| error.to_string())?;
+    let key = head_key().map_err(|error| error.to_string())?;
+    objects.put_bytes(&key, bytes).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Where the head lies.

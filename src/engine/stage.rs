@@ -64,7 +64,12 @@ impl StageError {
 impl From<DbError> for StageError {
     fn from(error: DbError) -> Self {
         let why = error.to_string();
-        if error.is_passing() { Self::Retry { why } } else { Self::Fail { why } }
+        match error.fault() {
+            // of no piece of work in particular: all of it waits, however long, and none is given up for it
+            Some(fault) if fault.is_of_the_database() => Self::Pause { why },
+            _ if error.is_passing() => Self::Retry { why },
+            _ => Self::Fail { why },
+        }
     }
 }
 

@@ -250,7 +250,12 @@ impl Engine {
             return Err(PAUSE);
         }
         let limit = i64::try_from(places.len()).unwrap_or(1);
-        match self.claim(runner.name(), policy, limit).await {
+        let claimed = match self.is_due(runner.name()).await {
+            Ok(true) => self.claim(runner.name(), policy, limit).await,
+            Ok(false) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        match claimed {
             Ok(claims) => {
                 let held =
                     |(claim, place)| Held { claim, begun: AtomicBool::new(false), hands: hands.clone(), _place: place };
@@ -284,7 +289,11 @@ impl Engine {
         let mut wake = self.0.wake.subscribe();
         while !*self.0.stopping.borrow() {
             wake.borrow_and_update();
-            match read_some(&self.0.db, self.stamp(), reader.as_ref()).await {
+            let read = match self.has_news(reader.name()).await {
+                Ok(true) => read_some(&self.0.db, self.stamp(), reader.as_ref()).await,
+                other => other,
+            };
+            match read {
                 Ok(true) => self.wake(),
                 Ok(false) => wait(&mut wake, IDLE).await,
                 Err(error) => {

@@ -15,13 +15,14 @@ use super::{Fax, FaxError};
 use crate::db::deliveries::{self, Delivery};
 use crate::db::fax_jobs::{self, Change, FaxJob};
 use crate::db::letters::{self, Letter};
-use crate::db::{Conn, DbError, Stamp, leases, reference, routing};
+use crate::db::{Conn, DbError, Stamp, leases, outgoing, reference, routing};
 use crate::delivery::open::{PdfError, pdf};
 use crate::engine::stage::stop_at;
 use crate::model::fax::{FaxEnd, FaxState};
 use crate::model::ids::Sha256;
 use crate::model::letter::{DeliveryChannel, DeliveryState, StopReason};
 use crate::model::mode::Mode;
+use crate::model::outgoing::Outgoing;
 use crate::model::route::RouteReason;
 
 /// What is dealt with in one look, of each kind.
@@ -64,6 +65,16 @@ impl Fax {
         }
         if let Some(gateway) = &self.gateway {
             self.read_answers(stamp, gateway, &mut tended).await?;
+        }
+        // what nobody has answered for may be a fax that went after the back-up that we go on from
+        let held = {
+            let mut conn = self.db.read().await?;
+            outgoing::is_held(&mut conn, Outgoing::Faxes).await?
+        };
+        if held {
+            return Ok(tended);
+        }
+        if let Some(gateway) = &self.gateway {
             // what a crash left ready goes first
             self.hand_over(stamp, gateway, &mut tended).await?;
             self.begin(stamp, gateway, &mut tended).await?;

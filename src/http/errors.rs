@@ -19,6 +19,7 @@ use crate::delivery::LetterError;
 use crate::engine::bulk::LoadError;
 use crate::intake::receive::ReceiveError;
 use crate::intake::review::ReviewError;
+use crate::intake::room::NoRoom;
 use crate::intake::submit::SubmitError;
 use crate::model::judgement::ReasonCode;
 
@@ -190,6 +191,7 @@ impl From<ReceiveError> for Problem {
             ReceiveError::TooSlow => Self::of(Code::TooSlow, said),
             ReceiveError::Broken => Self::of(Code::File(ReasonCode::Incomplete), said),
             ReceiveError::Refused(reason) => Self::of(Code::File(reason.code), reason.message),
+            ReceiveError::NoRoom(no_room) => no_room.into(),
             ReceiveError::Spool(source) => {
                 tracing::error!(error = %source, "spool");
                 Self::unavailable("the spool")
@@ -199,6 +201,21 @@ impl From<ReceiveError> for Problem {
                 Self::unavailable("the object store")
             }
             ReceiveError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoRoom> for Problem {
+    fn from(no_room: NoRoom) -> Self {
+        let said = no_room.to_string();
+        match no_room {
+            NoRoom::Spool { retry_after } | NoRoom::Queue { retry_after } => {
+                Self::of(Code::Busy, said).retry_after(retry_after)
+            }
+            NoRoom::Disk(source) => {
+                tracing::error!(error = %source, "spool");
+                Self::unavailable("the spool")
+            }
         }
     }
 }

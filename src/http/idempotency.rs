@@ -3,10 +3,14 @@
 //! The key is claimed before the body is read, and with it the id of what the request will make is chosen. So the
 //! answer of a repeated request is not kept but built anew from what was made, and a request that was cut off at any
 //! point is gone on with. What the request said is compared by its hash, files with the documents they became.
+//!
+//! A claim is a short lease, renewed as long as its request runs: a node that dies in the middle of a request must not
+//! keep its sender, who repeats it as told, waiting for as long as the slowest upload may take.
 
 use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::api::Api;
 use super::errors::Problem;
@@ -33,6 +37,8 @@ pub struct Claim {
     done: bool,
     fingerprint: Option<String>,
     over: bool,
+    /// Renews the lease until this is dropped.
+    _keeper: Option<AbortOnDropHandle<()>>,
 }
 
 /// Claims the key of a request, if it has one.
@@ -79,7 +85,29 @@ async fn claim_named(api: &Api, actor: &str, name: &str, route: &str, alone: boo
         Some(Kept { resource, done, fingerprint, .. }) => (resource, true, done, fingerprint),
     };
     let (actor, name) = (actor.to_owned(), name.to_owned());
-    Ok(Claim { api: api.clone(), actor, name, token, resource, again, done, fingerprint, over: false })
+    // of a part, the whole request's claim tells that somebody works on it
+    let kept = !done && !alone;
+    let keeper = kept.then(|| AbortOnDropHandle::new(tokio::spawn(keep(api.clone(), actor.clone(), token.clone()))));
+    Ok(Claim { api: api.clone(), actor, name, token, resource, again, done, fingerprint, over: false, _keeper: keeper })
+}
+
+/// Renews a claim until it is over.
+async fn keep(api: Api, actor: String, token: String) {
+    let lease = Duration::from_secs(api.plan.idempotency.lease_s);
+    loop {
+        tokio::time::sleep(lease / 3).await;
+        let renewed = async {
+            let until = Stamp { ctx: &api.intake.ctx, actor: &actor }.after(lease);
+            let mut tx = api.intake.db.begin().await?;
+            let ours = idempotency::renew(&mut tx, &token, until).await?;
+            tx.commit().await?;
+            Ok::<bool, DbError>(ours)
+        };
+        // while the database is away nobody else can claim it either
+        if let Ok(false) = renewed.await {
+            return;
+        }
+    }
 }
 
 fn reused() -> Problem {

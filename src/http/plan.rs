@@ -61,7 +61,8 @@ pub struct Rate {
 pub struct Idempotency {
     /// Hours.
     pub expiry_h: u64,
-    /// Seconds after which a claim without an answer counts as abandoned.
+    /// Seconds after which the claim of a request whose node is gone counts as abandoned. As long as the request runs it is
+    /// renewed.
     pub lease_s: u64,
 }
 
@@ -83,6 +84,8 @@ pub struct Metrics {
     pub first_wait_ms: u64,
     /// Milliseconds after which what is needed counts as away.
     pub probe_timeout_ms: u64,
+    /// Milliseconds for which what was found out about the node's readiness is answered again.
+    pub ready_for_ms: u64,
 }
 
 /// The plan.

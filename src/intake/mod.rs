@@ -11,6 +11,7 @@ pub mod plan;
 pub mod receive;
 pub mod reconcile;
 pub mod review;
+pub mod room;
 pub mod settle;
 pub mod sniff;
 pub mod sources;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use crate::db::Db;
 use crate::intake::aging::Aging;
 use crate::intake::plan::IntakePlan;
+use crate::intake::room::Backlog;
 use crate::model::calendar::Calendar;
 use crate::outside::context::Context;
 use crate::outside::extract::Extract;
@@ -51,6 +53,8 @@ pub struct Intake {
     pub extract: Extract,
     /// The scanner.
     pub scanner: Scanner,
+    /// Whether more waits than may.
+    pub backlog: Backlog,
 }
 
 impl Intake {

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::engine::plan::{Loaded, PlanError, WorkPolicy, load};
+use crate::intake::room::RoomPolicy;
 use crate::intake::sniff::policy::SniffPolicy;
 use crate::model::aging::AgingPolicy;
 use crate::model::calendar::{Calendar, CalendarPlan};
@@ -167,6 +168,8 @@ pub struct IntakePlan {
     pub limits: Limits,
     /// Patience with uploads.
     pub receive: ReceivePolicy,
+    /// What is turned away before something breaks.
+    pub room: RoomPolicy,
     /// Resumable uploads.
     pub uploads: UploadsPolicy,
     /// How each stage works.
@@ -285,6 +288,9 @@ impl IntakePlan {
         }
         if self.receive.alone_bytes < self.limits.largest() {
             return Err(PlanError::Unusable("[receive] alone_bytes must not be under the largest file_bytes".into()));
+        }
+        if self.room.queue < 1 || self.room.look_s == 0 || self.room.retry_after_s == 0 {
+            return Err(PlanError::Unusable("[room] queue, look_s and retry_after_s must be at least 1".into()));
         }
         self.uploads.check(self.limits.largest())?;
         if self.sniff.entry_bytes > self.scan.max_file_bytes {

@@ -13,6 +13,7 @@ use crate::db::documents::{self, Change, NewDocument};
 use crate::db::{DbError, Stamp, submissions, work};
 use crate::engine::stage::stop_at;
 use crate::intake::plan::ReceivePolicy;
+use crate::intake::room::NoRoom;
 use crate::intake::{Intake, stages};
 use crate::model::document::{Channel, DocumentState, FileName};
 use crate::model::ids::{Brand, DocumentId, Sha256, SubmissionId};
@@ -57,12 +58,24 @@ pub enum ReceiveError {
     /// The disk of the spool failed or is full.
     #[error("the spool can't take the file")]
     Spool(#[source] std::io::Error),
+    /// It is turned away for now, before a byte was read.
+    #[error(transparent)]
+    NoRoom(NoRoom),
     /// The store failed: nothing is promised.
     #[error("the object store can't take the file")]
     Store(#[source] ObjectError),
     /// The database failed: nothing is promised.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+impl From<NoRoom> for ReceiveError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Disk(error) => Self::Spool(error),
+            told @ (NoRoom::Spool { .. } | NoRoom::Queue { .. }) => Self::NoRoom(told),
+        }
+    }
 }
 
 impl ReceiveError {
@@ -72,6 +85,7 @@ impl ReceiveError {
             Self::NoSubmission | Self::Closed { .. } | Self::Refused(_) => "refused",
             Self::TooSlow => "too_slow",
             Self::Broken => "broken_off",
+            Self::NoRoom(_) => "no_room",
             Self::Spool(_) | Self::Store(_) | Self::Db(_) => "fault",
         }
     }
@@ -159,7 +173,7 @@ impl Intake {
         let stamp = Stamp { ctx: &self.ctx, actor: arriving.actor };
         let document = match arriving.document {
             Some(id) => id.clone(),
-            None => self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
+            None => stamp.new_id()?,
         };
         let begun = Begun::new(self, &arriving, &document);
         let admitted = match self.admit_again(stamp, &arriving, &document).await {
@@ -212,6 +226,11 @@ impl Intake {
         arriving: &Arriving<'_>,
         id: &DocumentId,
     ) -> Result<Admitted, ReceiveError> {
+        let most = match arriving.to {
+            Destination::Submission(_) => self.plan.limits.largest(),
+            Destination::Alone { .. } => self.plan.receive.alone_bytes,
+        };
+        let room = self.room_for(arriving.announced_bytes.map_or(most, |announced| announced.min(most))).await?;
         let mut tx = self.db.begin().await?;
         let (brand, channel, limit_bytes) = match arriving.to {
             Destination::Submission(submission) => self.admit_to(&mut tx, stamp, arriving, submission).await?,
@@ -240,7 +259,8 @@ impl Intake {
             ));
         }
         // there before the row is: a row of this node without one is of an upload that nobody goes on with
-        let spooled = self.spool.create(id).await.map_err(ReceiveError::Spool)?;
+        let mut spooled = self.spool.create(id).await.map_err(ReceiveError::Spool)?;
+        spooled.take_room(room);
         tx.commit().await.map_err(DbError::from)?;
         Ok(Admitted { channel, limit_bytes, spooled })
     }

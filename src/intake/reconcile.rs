@@ -18,7 +18,7 @@ use crate::intake::stages::{FIRST, RESCAN, Sniffed};
 use crate::model::document::DocumentState;
 use crate::model::ids::DocumentId;
 use crate::model::judgement::{Reason, ReasonCode};
-use crate::outside::objects::{ObjectKey, Objects, Place, Tag};
+use crate::outside::objects::{ObjectError, ObjectKey, Objects, Place, Tag};
 use crate::outside::scanner::{Scanned, Verdict};
 
 /// What one look mended.
@@ -182,6 +182,8 @@ impl Intake {
                 }
                 match self.objects.delete(&ObjectKey::incoming(&id)).await {
                     Ok(()) => swept += 1,
+                    // after the back-up, then
+                    Err(ObjectError::Kept(_)) => return Ok(swept),
                     Err(error) => tracing::warn!(document = %id, error = %error, "could not sweep an orphan"),
                 }
             }

@@ -81,7 +81,7 @@ impl Intake {
         };
         let id = match new.id {
             Some(id) => id,
-            None => self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
+            None => stamp.new_id()?,
         };
         let submission = Submission {
             id,

@@ -60,7 +60,7 @@ async fn ask(
     letter_type: LetterType,
     detail: &StatusDetail,
 ) -> Result<(), DbError> {
-    let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id = stamp.new_id()?;
     let addressee = match detail.addressee {
         AddresseeKind::Tin => Addressee::Tin(case.tin.clone()),
         AddresseeKind::Member => Addressee::Member(case.member_id.clone()),

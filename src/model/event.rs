@@ -119,6 +119,10 @@ pub enum EventType {
     RetentionRun(RetentionRunState),
     /// A record was destroyed, for its time was over.
     RecordDestroyed,
+    /// Mails, faxes, print batches or destruction are held back as a whole, or no longer.
+    OutgoingHoldChanged,
+    /// The installation goes on from a back-up: what came after that is not in this log.
+    InstallationRestored,
 }
 
 impl fmt::Display for EventType {
@@ -172,6 +176,8 @@ impl fmt::Display for EventType {
             Self::RetentionHoldChanged => f.write_str("retention.hold_changed"),
             Self::RetentionRun(state) => write!(f, "retention_run.{state}"),
             Self::RecordDestroyed => f.write_str("retention.destroyed"),
+            Self::OutgoingHoldChanged => f.write_str("outgoing.hold_changed"),
+            Self::InstallationRestored => f.write_str("installation.restored"),
         }
     }
 }
@@ -217,6 +223,8 @@ impl FromStr for EventType {
             "mail.test_asked" => Self::TestMailAsked,
             "retention.hold_changed" => Self::RetentionHoldChanged,
             "retention.destroyed" => Self::RecordDestroyed,
+            "outgoing.hold_changed" => Self::OutgoingHoldChanged,
+            "installation.restored" => Self::InstallationRestored,
             _ => match text.split_once('.').ok_or(unknown.clone())? {
                 ("document", word) => match word.parse() {
                     Ok(access) => Self::Disclosed(access),
@@ -336,6 +344,8 @@ mod tests {
             EventType::TestMailAsked,
             EventType::RetentionHoldChanged,
             EventType::RecordDestroyed,
+            EventType::OutgoingHoldChanged,
+            EventType::InstallationRestored,
         ];
         all.extend(BatchState::ALL.iter().map(|state| EventType::PrintBatch(*state)));
         all.extend(EnvelopeState::ALL.iter().map(|state| EventType::Envelope(*state)));

@@ -72,7 +72,7 @@ pub enum ExtractOutcome<T> {
     },
 }
 
-/// A fault of ours: to be retried.
+/// A fault of this machine, and of no document: it has no room, no memory or no such program.
 #[derive(Debug, Error)]
 pub enum ExtractError {
     /// The scratch file could not be made.

@@ -69,13 +69,25 @@ pub const METRICS: &[Metric] = &[
     gauge("lettercase_events_unsealed", &[], "events without a seal"),
     gauge("lettercase_events_unsealed_oldest_seconds", &[], "age of the oldest event without a seal"),
     gauge("lettercase_differing_plans", &[], "plans that nodes run beside the first; 0 when all run the same"),
+    gauge(
+        "lettercase_outgoing_held",
+        &["what"],
+        "1 where mails, faxes, print batches or destruction are held back as a whole",
+    ),
     // whether what is needed is there, asked at each scrape
     gauge("lettercase_stage_paused", &["stage"], "1 where a stage takes no work because something is away"),
     gauge("lettercase_object_store_up", &[], "1 where the object store takes, gives and deletes a probe"),
+    gauge("lettercase_database_up", &[], "1 where the database takes a write"),
+    gauge("lettercase_spool_free_bytes", &[], "bytes free on the disk of this node's spool"),
     gauge("lettercase_scanner_fit", &["scanner"], "1 where a scanner passed its canaries with fresh signatures"),
     gauge("lettercase_scanner_signature_age_seconds", &["scanner"], "age of the newest signatures that a scanner has"),
     gauge("lettercase_relay_resting", &["relay"], "1 where a relay failed too often and rests"),
     gauge("lettercase_relay_connections", &["relay"], "connections to a relay, in use or parked"),
+    counter(
+        "lettercase_database_faults_total",
+        &["fault"],
+        "statements and connections that failed for what the database, not the statement, lacked",
+    ),
     // documents
     counter("lettercase_arrivals_total", &["outcome"], "files that began to come, by what became of them"),
     counter("lettercase_received_bytes_total", &[], "bytes of files that were received"),

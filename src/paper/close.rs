@@ -28,6 +28,9 @@ use crate::paper::production::address::AddressFault;
 /// Deliveries that are read at once.
 const PART: i64 = 500;
 
+/// All there is: also what was decided in this very instant, or by a node whose clock is ahead of ours.
+const ALL: Timestamp = Timestamp::MAX;
+
 /// A letter that goes into an envelope, as rows have it.
 struct Going {
     delivery: Delivery,
@@ -119,11 +122,10 @@ impl Paper {
     pub async fn close_now(&self, stamp: Stamp<'_>, brand: &Brand) -> Result<Batch, PaperError> {
         let mut tx = self.db.begin().await?;
         let serial = batches::lock_serials(&mut tx, &self.imb().mailer_id).await?;
-        // all there is: also what was decided in this very instant
         let now = self.ctx.now();
         let before = now.checked_add(SignedDuration::from_micros(1)).unwrap_or(now);
         let day = self.calendar.local_day(now);
-        let planned = self.plan(&mut tx, brand, day, before).await?;
+        let planned = self.plan(&mut tx, brand, day, ALL).await?;
         let new = NewBatch { brand, kind: BatchKind::Extra, day, cut_off_at: before, figures: planned.figures };
         let batch = if planned.envelopes.is_empty() {
             // a person is to know what keeps the letters
@@ -147,8 +149,7 @@ impl Paper {
         let now = self.ctx.now();
         let last = batches::last_day(&mut conn, brand).await?;
         let (day, cut_off_at) = super::cutoff::next(last, now, &self.calendar, &self.plan.batches);
-        let before = now.checked_add(SignedDuration::from_micros(1)).unwrap_or(now);
-        let planned = self.plan(&mut conn, brand, day, before).await?;
+        let planned = self.plan(&mut conn, brand, day, ALL).await?;
         Ok(Preview {
             brand: brand.clone(),
             day,

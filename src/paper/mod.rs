@@ -28,6 +28,7 @@ use crate::letters::Renderer;
 use crate::model::calendar::Calendar;
 use crate::model::ids::{BatchId, Brand};
 use crate::model::paper::PrintFile;
+use crate::model::reason;
 use crate::outside::context::Context;
 use crate::outside::objects::{ObjectError, ObjectKey, Objects};
 use crate::paper::production::address::{AddressCheck, AddressFault};
@@ -127,9 +128,6 @@ impl From<DbError> for PaperError {
     }
 }
 
-/// The longest reason of a person, in characters.
-const REASON: usize = 200;
-
 impl Paper {
     /// Holds a batch back: nobody gets its print file until it is released.
     ///
@@ -142,10 +140,7 @@ impl Paper {
         version: Option<i64>,
         reason: &str,
     ) -> Result<Batch, PaperError> {
-        let reason = reason.trim();
-        if reason.is_empty() || reason.chars().count() > REASON || reason.chars().any(char::is_control) {
-            return Err(PaperError::Invalid("reason must have 1 to 200 characters, none of them a control character"));
-        }
+        let reason = reason::check(reason).map_err(PaperError::Invalid)?;
         self.set_hold(stamp, id, version, Some(reason)).await
     }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::cutoff::due;
 use super::{Paper, PaperError};
-use crate::db::{DbError, Stamp, batches, deliveries, leases};
+use crate::db::{DbError, Stamp, batches, deliveries, leases, outgoing};
 use crate::model::letter::{DeliveryChannel, DeliveryState, StopReason};
 use crate::model::mode::Mode;
+use crate::model::outgoing::Outgoing;
 
 /// What one look did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -42,6 +43,10 @@ impl Paper {
             tended.trials += self.stop_trials(stamp, &brand.in_mode(Mode::Test)).await?;
             let (last, first) = {
                 let mut conn = self.db.read().await?;
+                // the days are caught up when it is let go
+                if outgoing::is_held(&mut conn, Outgoing::Batches).await? {
+                    continue;
+                }
                 (batches::last_day(&mut conn, brand).await?, batches::first_waiting(&mut conn, brand).await?)
             };
             for (day, cut_off) in due(last, first, self.ctx.now(), &self.calendar, &self.plan.batches) {

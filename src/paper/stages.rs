@@ -159,7 +159,7 @@ fn agrees(manifest: &Manifest, batch: &Batch) -> Result<(), StageError> {
 /// Writes the print file, on a thread that may wait.
 fn write(paper: &Paper, closed: &Closed, path: &Path, handle: &Handle) -> Result<Manifest, StageError> {
     let fail = |why: String| StageError::Fail { why };
-    let disk = |error: io::Error| StageError::Retry { why: format!("can't write the print file: {error}") };
+    let disk = |error: io::Error| StageError::Pause { why: format!("can't write the print file: {error}") };
     let envelopes = planned(paper, closed)?;
     let face = paper.renderer.text_face().ok_or_else(|| fail("letters have no font".into()))?;
     let assembler = Assembler::new(&paper.plan.production, face, paper.renderer.address_block());

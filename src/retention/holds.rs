@@ -5,9 +5,7 @@ use crate::db::retention::candidates::Candidate;
 use crate::db::retention::holds::{self, Kept, LegalHold};
 use crate::db::{Conn, DbError, Stamp, case_files, reference};
 use crate::model::ids::{Brand, LegalHoldId, MemberId, Tin};
-
-/// The longest reason, in characters.
-const REASON: usize = 200;
+use crate::model::reason;
 
 impl Retention {
     /// Puts a hold. What a run has destroyed by then is gone; it begins with nothing more that the hold keeps.
@@ -21,12 +19,7 @@ impl Retention {
         kept: &Kept,
         reason: &str,
     ) -> Result<LegalHold, RetentionError> {
-        let reason = reason.trim();
-        if reason.is_empty() || reason.chars().count() > REASON || reason.chars().any(char::is_control) {
-            return Err(RetentionError::Invalid(
-                "reason must have 1 to 200 characters, none of them a control character",
-            ));
-        }
+        let reason = reason::check(reason).map_err(RetentionError::Invalid)?;
         let mut tx = self.db.begin().await?;
         holds::pass_gate(&mut tx, stamp.actor).await?;
         match kept {

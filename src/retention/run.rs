@@ -16,10 +16,11 @@ use super::{Retention, RetentionError};
 use crate::db::retention::candidates::{self, Candidate};
 use crate::db::retention::holds::{self, LegalHold};
 use crate::db::retention::{self, Count, Place, Run, destroy};
-use crate::db::{Conn, DbError, Stamp, contents, documents, leases};
+use crate::db::{Conn, DbError, Stamp, contents, documents, leases, outgoing};
 use crate::engine::stage::stop_at;
 use crate::intake::review::quarantine::end_destruction;
 use crate::model::ids::{Brand, DocumentId};
+use crate::model::outgoing::Outgoing;
 use crate::model::retention::{Class, RecordKind, RetentionReason};
 use crate::outside::objects::ObjectKey;
 
@@ -132,17 +133,28 @@ impl Retention {
         let day = self.today();
         let mut counts = Counts::default();
         for kind in RecordKind::ALL {
-            let mut behind = Place::before(*kind).behind;
-            loop {
-                let page = self.look(day, *kind, (behind.0, &behind.1), i64::from(self.plan.destruction.page)).await?;
-                for one in &page {
-                    counts.add(one.class, one.judged.why);
-                }
-                let Some(last) = page.last() else { break };
-                behind = (last.placed_at, last.id.clone());
-            }
+            self.look_through(day, *kind, |one| counts.add(one.class, one.judged.why)).await?;
         }
         Ok(Plan { day, counts: counts.into_list() })
+    }
+
+    /// All records of a kind that are old enough to be looked at on a day, oldest first, and what would become of each.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn look_through(
+        &self,
+        day: Date,
+        kind: RecordKind,
+        mut each: impl FnMut(Looked),
+    ) -> Result<(), RetentionError> {
+        let (limit, mut behind) = (i64::from(self.plan.destruction.page), Place::before(kind).behind);
+        loop {
+            let page = self.look(day, kind, (behind.0, &behind.1), limit).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            behind = (last.placed_at, last.id.clone());
+            page.into_iter().for_each(&mut each);
+        }
     }
 
     /// Records of a kind that are old enough to be looked at on a day, behind a place, and what would become of each.
@@ -214,6 +226,9 @@ impl Retention {
     async fn step(&self, token: &str, worked: &mut Worked) -> Result<bool, RetentionError> {
         let mut tx = self.db.begin().await?;
         let Some(run) = retention::running(&mut tx).await? else { return Ok(false) };
+        if outgoing::is_held(&mut tx, Outgoing::Destruction).await? {
+            return Ok(false);
+        }
         let ours = self.take_lease(&mut tx, token).await?;
         tx.commit().await.map_err(DbError::from)?;
         if !ours {

@@ -1,14 +1,17 @@
 //! COR-40, COR-41: what goes into which batch, and when.
 
+use lettercase::db::backups;
 use lettercase::db::routing::Held;
 use lettercase::delivery::{holds, stop};
 use lettercase::model::letter::StopReason;
+use lettercase::model::outgoing::Outgoing;
 use lettercase::model::paper::BatchKind;
 use lettercase::outside::objects::Place;
 use lettercase::paper::PaperError;
 use lettercase::paper::reconcile::Tended;
 
 use super::*;
+use crate::backup::held::hold;
 use crate::delivery::{UNREAD, UNREGISTERED, practices, tin};
 use crate::journey::{objects_in, sql};
 use crate::on_both;
@@ -26,6 +29,17 @@ async fn tend(world: &World) -> Tended {
     let tended = paper(world).reconcile("node").await.unwrap();
     world.settle().await;
     tended
+}
+
+on_both! {
+    async fn a_batch_that_is_closed_now_takes_what_a_node_whose_clock_is_ahead_decided(world: &World) {
+        practices(world).await;
+        let letter = Post::default().sent(world).await;
+        sql(world, "UPDATE delivery SET created_at = created_at + 3600000000").await;
+        assert_eq!(paper(world).preview(&brand()).await.unwrap().figures.letters, 1);
+        assert_eq!(close_now(world).await.figures.letters, 1);
+        assert_eq!(stands(world, &letter).await, "in_batch: 1 in_batch");
+    }
 }
 
 on_both! {
@@ -160,5 +174,29 @@ on_both! {
         tx.commit().await.unwrap();
         world.settle().await;
         is_assembled(&look(world, &batch.id).await);
+    }
+}
+
+on_both! {
+    async fn ops_16_while_batches_are_held_back_no_cut_off_closes_one_and_then_the_days_are_caught_up(world: &World) {
+        practices(world).await;
+        Post::default().sent(world).await;
+        hold(world, Outgoing::Batches, true).await;
+        until(world, "2026-11-23T22:00:00Z");
+        assert_eq!(tend(world).await, Tended::default());
+        hold(world, Outgoing::Batches, false).await;
+        assert_eq!(tend(world).await, Tended { closed: 2, envelopes: 1, trials: 0 });
+    }
+}
+
+on_both! {
+    async fn ops_16_a_batch_that_was_not_done_when_the_back_up_was_taken_is_held(world: &World) {
+        practices(world).await;
+        Post::default().sent(world).await;
+        let batch = close_now(world).await;
+        let mut tx = world.db().begin().await.unwrap();
+        let doubts = backups::restored(&mut tx, world.stamp(), &brand(), (1, None)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!((doubts.batches, look(world, &batch.id).await.hold.is_some()), (1, true));
     }
 }

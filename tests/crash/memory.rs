@@ -11,7 +11,7 @@ const UPLOADS: usize = 8;
 const GROWTH_MAX_KB: u64 = 64 << 10;
 
 /// The highest resident size of a process so far, in kB.
-fn peak_kb(pid: i32) -> u64 {
+pub(crate) fn peak_kb(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()

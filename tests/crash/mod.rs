@@ -8,7 +8,7 @@
 )]
 
 mod letters;
-mod memory;
+pub(crate) mod memory;
 mod places;
 mod receive;
 mod rounds;

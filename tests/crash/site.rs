@@ -42,6 +42,24 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
+/// The database of a site: a fresh one of a kind, or an empty one that is there.
+pub(crate) enum Where {
+    On(On),
+    At(String),
+}
+
+impl From<On> for Where {
+    fn from(on: On) -> Self {
+        Self::On(on)
+    }
+}
+
+impl From<String> for Where {
+    fn from(address: String) -> Self {
+        Self::At(address)
+    }
+}
+
 impl Site {
     /// A fresh installation with the samples' reference data, its scanner the tests' shared clamd.
     pub(crate) async fn new(on: On) -> Self {
@@ -50,12 +68,45 @@ impl Site {
         Self::with_plan(on, &plan(&small)).await
     }
 
+    /// One with other figures than those of the plan that is shipped, and with the database at an address.
+    pub(crate) async fn with_figures(on: impl Into<Where>, figures: &[(&str, &str)]) -> Self {
+        Self::with_plan(on, &plan(figures)).await
+    }
+
     /// One with files as large as is shipped.
     pub(crate) async fn for_large_files(on: On) -> Self {
         Self::with_plan(on, &plan(&[])).await
     }
 
-    async fn with_plan(on: On, plan: &str) -> Self {
+    /// Writes these plans, with what a test can wait for, as a configuration of their own.
+    pub(crate) fn configure(dir: &Path, intake: &str, letters: &str) {
+        std::fs::create_dir_all(dir).unwrap();
+        let small = [("file_bytes", "1_048_576"), ("entry_bytes", "2_097_152"), ("max_file_bytes", "2_097_152")];
+        let figures: Vec<(&str, &str)> = QUICK.iter().copied().chain(small).collect();
+        std::fs::write(dir.join("intake.toml"), with(intake, &figures)).unwrap();
+        std::fs::write(dir.join("correspondence.toml"), quick_letters(letters)).unwrap();
+    }
+
+    /// One whose work may be cut off as often as it likes, and whose other plans are as quick.
+    pub(crate) async fn for_chaos(on: On) -> Self {
+        let small = [("file_bytes", "1_048_576"), ("entry_bytes", "2_097_152"), ("max_file_bytes", "2_097_152")];
+        let often = [("tries", "1000")];
+        let site = Self::with_plan(on, &plan(&[&small[..], &often].concat())).await;
+        // of the tries of a fax there are not so many
+        let correspondence = correspondence();
+        let (policy, work) = correspondence.split_once("[work.").unwrap();
+        let files = [
+            ("correspondence.toml", format!("{policy}[work.{}", with(work, &often))),
+            ("notifications.toml", notifications()),
+            ("doors.toml", doors()),
+        ];
+        for (name, text) in files {
+            std::fs::write(site.dir.path().join("config").join(name), text).unwrap();
+        }
+        site
+    }
+
+    async fn with_plan(on: impl Into<Where>, plan: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("lettercase-crash-").tempdir().unwrap();
         let data = dir.path().join("data");
         let config = dir.path().join("config");
@@ -64,7 +115,10 @@ impl Site {
         std::fs::write(config.join("correspondence.toml"), correspondence()).unwrap();
         let key = dir.path().join("audit.key");
         std::fs::write(&key, "17".repeat(32)).unwrap();
-        let (database, kept) = on.database(&data.join("lettercase.db")).await;
+        let (database, kept) = match on.into() {
+            Where::On(on) => on.database(&data.join("lettercase.db")).await,
+            Where::At(address) => (address, None),
+        };
         std::fs::create_dir_all(&data).unwrap();
         let clamd = clamd_socket().await;
         let environment = [
@@ -91,6 +145,19 @@ impl Site {
         }
         db.close().await;
         site
+    }
+
+    /// The same installation put up elsewhere: a data directory of its own and that database, the same keys.
+    pub(crate) async fn elsewhere(&self, database: Option<String>) -> Self {
+        let dir = tempfile::Builder::new().prefix("lettercase-elsewhere-").tempdir().unwrap();
+        let data = dir.path().join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let database = database.unwrap_or_else(|| format!("sqlite:{}", data.join("lettercase.db").display()));
+        let mut environment = self.environment.clone();
+        environment.insert("LETTERCASE_DATA_DIR".into(), data.display().to_string());
+        environment.insert("LETTERCASE_DATABASE".into(), database);
+        let key = OnceCell::new_with(Some(self.key().await.to_owned()));
+        Self { dir, port: postgres::free_port(), environment, key, _database: None }
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -151,30 +218,50 @@ impl Site {
     }
 
     async fn start(&self, verb: &str, stop_at: Option<&str>, until: &str) -> Server {
-        let log = self.dir.path().join(format!("log-{}", rand::random::<u32>()));
         let mut command = self.command();
         if let Some(place) = stop_at {
             let action = if place.contains('=') { "" } else { "=return" };
             command.env("FAILPOINTS", format!("{place}{action}"));
         }
         command.args([verb, "--listen", &format!("127.0.0.1:{}", self.port)]);
-        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
-        let mut server = Server { child: command.spawn().unwrap(), log };
+        self.started(command, until).await
+    }
+
+    /// Starts a node by a command of the test's, and waits until it says something.
+    pub(crate) async fn started(&self, command: Command, until: &str) -> Server {
+        let mut server = self.spawn(command);
         server.until_logged(until).await;
         server
     }
 
+    /// Starts what a command says, and waits for nothing.
+    pub(crate) fn spawn(&self, mut command: Command) -> Server {
+        let log = self.dir.path().join(format!("log-{}", rand::random::<u32>()));
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+        Server { child: command.spawn().unwrap(), log }
+    }
+
     /// Waits until nothing is left to do: no work but dead letters, every event sealed and read, incoming swept.
     pub(crate) async fn until_done(&self) {
-        self.wait_until_done(0).await;
+        self.wait_until_done(0, PATIENCE).await;
+    }
+
+    /// The same with a patience of the caller's.
+    pub(crate) async fn until_done_within(&self, patience: Duration) {
+        self.wait_until_done(0, patience).await;
     }
 
     /// The same where one held document keeps its bytes in incoming.
     pub(crate) async fn until_done_but_held(&self) {
-        self.wait_until_done(1).await;
+        self.wait_until_done(1, PATIENCE).await;
     }
 
-    async fn wait_until_done(&self, held: usize) {
+    /// The same where so many objects stay in incoming.
+    pub(crate) async fn until_done_but(&self, held: usize) {
+        self.wait_until_done(held, PATIENCE).await;
+    }
+
+    async fn wait_until_done(&self, held: usize, patience: Duration) {
         let db = self.db().await;
         let settings = self.settings();
         let store = objects::open(&settings.objects_options()).await.unwrap();
@@ -199,7 +286,7 @@ impl Site {
             let incoming = store.list(Place::Incoming, None, 100).await.unwrap().len();
             calm = if open == [0; 4] && incoming == held { calm + 1 } else { 0 };
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < patience,
                 "not done: [work, unsealed, unread, waiting] {open:?}, incoming {incoming}"
             );
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -390,7 +477,7 @@ async fn steps(conn: &mut lettercase::db::Conn, subject: &str) -> String {
 }
 
 impl Server {
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
@@ -410,6 +497,12 @@ impl Server {
         i32::try_from(self.child.id().unwrap()).unwrap()
     }
 
+    /// Stops it where it stands, or has it go on.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// kill -9.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -417,30 +510,35 @@ impl Server {
 
     /// SIGTERM, and how the process ended and what it said.
     pub(crate) async fn terminate(mut self) -> (ExitStatus, String) {
-        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it did not end").unwrap();
         (ended, self.log())
     }
 }
 
+/// Figures that a test can wait for.
+const QUICK: [(&str, &str); 7] = [
+    ("lease_s", "3"),
+    ("every_s", "1"),
+    ("settle_s", "1"),
+    ("orphan_after_s", "1"),
+    ("backoff_first_ms", "100"),
+    ("tries", "12"),
+    ("canary_interval_s", "3600"),
+];
+
 /// The plan that is shipped, with leases and sweeps that a test can wait for, and what a test changes.
 fn plan(changed: &[(&str, &str)]) -> String {
-    let quick = [
-        ("lease_s", "3"),
-        ("every_s", "1"),
-        ("settle_s", "1"),
-        ("orphan_after_s", "1"),
-        ("backoff_first_ms", "100"),
-        ("tries", "12"),
-        ("canary_interval_s", "3600"),
-    ];
-    let changed: Vec<(&str, &str)> = quick.iter().chain(changed).copied().collect();
+    let changed: Vec<(&str, &str)> = QUICK.iter().chain(changed).copied().collect();
     with(include_str!("../../pipelines/intake.toml"), &changed)
 }
 
 /// The same of letters. They are a page each: of pages of languages other tests see enough.
 fn correspondence() -> String {
+    quick_letters(include_str!("../../pipelines/correspondence.toml"))
+}
+
+fn quick_letters(plan: &str) -> String {
     let types: Vec<&str> = LetterType::ALL.iter().map(|letter_type| letter_type.as_str()).collect();
     let types = format!("{types:?}");
     let quick = [
@@ -451,7 +549,28 @@ fn correspondence() -> String {
         ("tries", "12"),
         ("no_languages_page", types.as_str()),
     ];
-    with(include_str!("../../pipelines/correspondence.toml"), &quick)
+    with(plan, &quick)
+}
+
+/// The same of digests: several slices of users, and the shortest lease that a mail may have.
+fn notifications() -> String {
+    let quick = [
+        ("users_per_step", "2"),
+        ("planning_lease_s", "2"),
+        ("lease_s", "30"),
+        ("accept_s", "10"),
+        ("reply_s", "5"),
+        ("breaker_rest_s", "1"),
+        ("retry_first_s", "1"),
+        ("retry_longest_s", "2"),
+    ];
+    with(include_str!("../../pipelines/notifications.toml"), &quick)
+}
+
+/// The same of the doors: nobody is sent away for his haste, and whose node died goes on soon.
+fn doors() -> String {
+    let quick = [("requests_per_s", "10_000"), ("burst", "10_000"), ("uploads_per_caller", "64"), ("lease_s", "2")];
+    with(include_str!("../../pipelines/doors.toml"), &quick)
 }
 
 /// A plan with other figures; where a name comes twice, the last one counts.

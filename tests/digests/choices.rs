@@ -193,9 +193,7 @@ on_both! {
         let mail = mail_of(world, &ada, DigestKind::ClaimInfo, TODAY);
         // what was taken out before it went, the mail did not tell of
         grant(world, &ada, TWO, &[Entitlement::PrecertViewSubmit]).await;
-        let mut tx = world.db().begin().await.unwrap();
-        world.app.digests.recheck(&mut tx, world.stamp(), std::slice::from_ref(&mail)).await.unwrap();
-        tx.commit().await.unwrap();
+        submit(world, &mail).await;
         grant(world, &ada, TWO, &BOTH).await;
         assert_eq!(world.app.digests.off_for_mail(&mail).await.unwrap(), Some(1));
         assert_eq!(world.app.digests.off_for_mail(&mail).await.unwrap(), Some(0));

@@ -8,6 +8,6 @@ mod overdue;
 mod planning;
 mod queueing;
 mod schedules;
-mod sending;
+pub(crate) mod sending;
 mod why;
 mod zones;

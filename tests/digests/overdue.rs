@@ -41,6 +41,35 @@ on_both! {
 }
 
 on_both! {
+    async fn a_mail_in_doubt_that_is_sent_again_goes_as_it_was_and_is_that_days_mail(world: &World) {
+        let ada = planned(world, &["ada"]).await.remove(0);
+        let relay = faulty(At::End, Does::Closes, 1).await;
+        let sender = sender(world, relay.port);
+        sender.send_due().await.unwrap();
+        assert_eq!(told(world, &ada).await, "in_doubt no_answer 1");
+        world.advance(DAY);
+        let mut tx = world.db().begin().await.unwrap();
+        let doubtful = digest_mails::list(&mut tx, &Which::InDoubt, None, 10).await.unwrap();
+        digest_mails::decide(&mut tx, world.stamp(), &doubtful[0].id, doubtful[0].version, true).await.unwrap();
+        tx.commit().await.unwrap();
+        // the next run is planned before it has gone
+        let later = publish(world, ONE, CLAIM).await;
+        daily(world, TOMORROW).await;
+        assert_eq!(
+            mails(world).await,
+            ["ada claim_info 2026-11-20 planned 1 1".to_owned()].into(),
+            "it may have come already, and is known by its Message-ID"
+        );
+        assert_eq!(stands(world, &ada, &later).await, "waiting");
+        assert_eq!(sender.send_due().await.unwrap(), 1);
+        assert_eq!(told(world, &ada).await, "accepted - 2");
+        world.advance(DAY);
+        daily(world, TOMORROW.tomorrow().unwrap()).await;
+        assert_eq!(stands(world, &ada, &later).await, "mailed 2026-11-22 claim_info");
+    }
+}
+
+on_both! {
     async fn what_a_weekly_reader_should_have_had_does_not_wait_for_another_week(world: &World) {
         practices(world, &[ONE, TWO]).await;
         let (ada, off) = (reader(world, "ada", &[ONE, TWO]).await, reader(world, "off", &[ONE]).await);
@@ -173,14 +202,12 @@ on_both! {
         world.advance(Duration::from_secs(295));
         let one = &taken[0];
         let mut tx = db.begin().await.unwrap();
-        let let_go = [(&one.id, one.version)];
-        let let_go = digest_mails::submitting(&mut tx, stamp.now(), lease(), &let_go, ("r", "t")).await.unwrap();
+        let let_go = digest_mails::submitting(&mut tx, stamp.now(), lease(), &[submission(one)]).await.unwrap();
         assert_eq!(let_go.len(), 1);
         tx.commit().await.unwrap();
         world.advance(Duration::from_secs(10));
         let mut tx = db.begin().await.unwrap();
-        let late = [(&taken[1].id, taken[1].version)];
-        let late = digest_mails::submitting(&mut tx, stamp.now(), lease(), &late, ("r", "t")).await.unwrap();
+        let late = digest_mails::submitting(&mut tx, stamp.now(), lease(), &[submission(&taken[1])]).await.unwrap();
         assert!(late.is_empty(), "its lease is over");
         digest_mails::recover(&mut tx, stamp).await.unwrap();
         tx.commit().await.unwrap();

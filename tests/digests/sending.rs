@@ -18,6 +18,7 @@ use crate::on_both;
 use crate::support::World;
 use crate::support::digests::{
     BOTH, CLAIM, CLAIM_ASKS, PRECERT, TODAY, daily, grant, mail_of, mark, practices, publish, reader, stands,
+    submission,
 };
 
 const ONE: &str = "900000001";
@@ -26,7 +27,14 @@ const TWO: &str = "900000002";
 pub(super) const SPREAD: Duration = Duration::from_secs(3_600);
 
 /// A sender over a relay on this machine.
-pub(super) fn sender(world: &World, port: u16) -> Sender {
+pub(crate) fn sender(world: &World, port: u16) -> Sender {
+    let digests = with_relay(world, port);
+    let mail = digests.mail.clone().unwrap();
+    Sender::new(digests, mail)
+}
+
+/// A world's digests, with such a relay.
+pub(crate) fn with_relay(world: &World, port: u16) -> Digests {
     let options = MailOptions {
         relays: vec![RelayOptions::plain("127.0.0.1", port)],
         hello: "lettercase.localhost".into(),
@@ -42,18 +50,18 @@ pub(super) fn sender(world: &World, port: u16) -> Sender {
     let settings = lettercase::settings::Settings { mail: Some(options), ..world.settings.clone() };
     let digests = &world.app.digests;
     let key = &world.app.audit_key;
-    let mail = open_mail(&settings, &digests.plan, &world.app.letters.renderer, key, &digests.ctx).unwrap().unwrap();
-    Sender::new(Digests { mail: Some(mail.clone()), ..digests.clone() }, mail)
+    let mail = open_mail(&settings, &digests.plan, &world.app.letters.renderer, key, &digests.ctx).unwrap();
+    Digests { mail, ..digests.clone() }
 }
 
 /// What a receiver was given, in the order of its coming.
-pub(super) fn received(dir: &Path) -> Vec<String> {
+pub(crate) fn received(dir: &Path) -> Vec<String> {
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
 }
 
-pub(super) fn header<'a>(mail: &'a str, name: &str) -> &'a str {
+pub(crate) fn header<'a>(mail: &'a str, name: &str) -> &'a str {
     let head = mail.split("\r\n\r\n").next().unwrap();
     let line = head.lines().find(|line| line.starts_with(&format!("{name}: ")));
     &line.unwrap_or_else(|| panic!("no {name} in {head}"))[name.len() + 2..]
@@ -65,13 +73,13 @@ async fn row(world: &World, user: &UserId, kind: DigestKind) -> Row {
 }
 
 /// How a mail stands: `retry rcpt 451 2`.
-pub(super) async fn told(world: &World, user: &UserId) -> String {
+pub(crate) async fn told(world: &World, user: &UserId) -> String {
     let row = row(world, user, DigestKind::ClaimInfo).await;
     format!("{} {} {}", row.state, row.reason.as_deref().unwrap_or("-"), row.tries)
 }
 
 /// One reader of each name, with one letter about a claim, in a digest that is due.
-pub(super) async fn planned(world: &World, names: &[&str]) -> Vec<UserId> {
+pub(crate) async fn planned(world: &World, names: &[&str]) -> Vec<UserId> {
     practices(world, &[ONE]).await;
     let mut users = Vec::new();
     for name in names {
@@ -250,8 +258,8 @@ on_both! {
         let one = &taken[0];
         let mut tx = db.begin().await.unwrap();
         let lease = ("silent", stamp.after(Duration::from_secs(300)));
-        let let_go = digest_mails::submitting(&mut tx, submitted_at, lease, &[(&one.id, one.version)], ("r", "t")).await;
-        assert_eq!(let_go.unwrap(), std::slice::from_ref(&one.id));
+        let let_go = digest_mails::submitting(&mut tx, submitted_at, lease, &[submission(one)]).await.unwrap();
+        assert_eq!(let_go.iter().map(|mail| &mail.id).collect::<Vec<_>>(), [&one.id]);
         tx.commit().await.unwrap();
 
         world.advance(Duration::from_secs(301));
@@ -262,9 +270,7 @@ on_both! {
         assert_eq!(states, ["accepted - 1", "in_doubt silent 1"]);
         // the other was sent meanwhile: who comes back too late with it is not let go
         let mut tx = db.begin().await.unwrap();
-        let other = &taken[1];
-        let late = [(&other.id, other.version)];
-        let late = digest_mails::submitting(&mut tx, stamp.now(), lease, &late, ("r", "t")).await.unwrap();
+        let late = digest_mails::submitting(&mut tx, stamp.now(), lease, &[submission(&taken[1])]).await.unwrap();
         assert!(late.is_empty());
         let word = digest_mails::Ended {
             id: one.id.clone(),

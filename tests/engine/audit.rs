@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lettercase::db::Stamp;
+use lettercase::db::{Stamp, events};
 use lettercase::engine::audit::{Fault, verify};
-use lettercase::engine::sequencer::{Head, head_key};
+use lettercase::engine::sequencer::{Head, head_key, keep_head};
 
 use super::toy::{keep, restore, sequencer, sql, tell};
 use crate::on_both;
@@ -112,6 +112,34 @@ on_both! {
         assert_eq!(found(world).await, Some(Fault::HeadMissing));
         objects.put_bytes(&key, kept).await.unwrap();
         assert_eq!(found(world).await, None);
+    }
+}
+
+on_both! {
+    async fn ops_14_what_was_cut_off_is_not_forgotten_when_the_log_goes_on(world: &World) {
+        nine_events(world).await;
+        for statement in ["DELETE FROM seal WHERE first_position = 7", "DELETE FROM event WHERE position > 6"] {
+            assert_ne!(sql(world, statement).await, 0, "{statement}");
+        }
+        keep(world, &TABLES).await;
+        // a sequencer that has written no head yet, as after a start; on to below, to, and beyond where the log was
+        for events in [1, 3, 6] {
+            let sequencer = sequencer(world);
+            let mut tx = world.db().begin().await.unwrap();
+            for n in 0..events {
+                tell(&mut tx, world.stamp(), &format!("later-{n}")).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            world.advance(Duration::from_secs(11));
+            assert_eq!(sequencer.seal(world.db(), world.stamp()).await.unwrap(), events);
+            assert_eq!(sequencer.seal(world.db(), world.stamp()).await.unwrap(), 0);
+            assert!(matches!(found(world).await, Some(Fault::CutOff { .. } | Fault::HeadDiffers { .. })), "{events}");
+            restore(world, &TABLES).await;
+        }
+        // for the world to end whole
+        let head = { let mut conn = world.db().read().await.unwrap(); events::last_seal(&mut conn).await.unwrap().unwrap() };
+        let head = Head { position: head.last_position, mac: head.mac };
+        keep_head(world.app.intake.objects.as_ref(), &head).await.unwrap();
     }
 }
 

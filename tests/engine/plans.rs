@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use lettercase::db::submissions::Filter;
-use lettercase::db::{Db, DbError, Flavor, documents, events, fill, ledger, submissions, tasks, work};
+use lettercase::db::{Db, DbError, Flavor, digest_mails, documents, events, fill, ledger, submissions, tasks, work};
 use lettercase::model::ids::Tin;
 use sqlx::Row as _;
 
@@ -110,7 +110,8 @@ fn asked(db: &Db, now: Timestamp) -> Vec<Asked> {
             // what was found, twice as many as are taken at most, is put in order
             false,
         ),
-        ("next work", work::NEXT_DUE, vec![t(fill::STAGE)], false),
+        ("length of the queue", work::WAITING, vec![t(fill::STAGE), P::N(10_000)], false),
+        ("next work", work::next_dues(2).leak(), vec![t(fill::STAGE), t("scan")], false),
     ]
 }
 
@@ -216,5 +217,35 @@ fn every_list_goes_by_an_index_on_postgres() {
         analyze(&db).await;
         every_list_goes_by_an_index(&db, "analyzed").await;
         db.close().await;
+    });
+}
+
+/// Mails that wait, of one brand, and the plan by which the next of them are taken.
+async fn taken_by(url: &str) -> String {
+    let db = Db::open(url).await.unwrap();
+    db.migrate().await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let mails = "INSERT INTO digest_mail (id, run_id, brand, user_id, kind, day, state, items, letters, tries, next_at, created_at, version)
+        WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+        SELECT 'mail-' || i, 'run', 'meridian', 'user-' || i, 'claim_info', '2026-11-20', 'planned', 1, 1, 0, i, 0, 1 FROM n";
+    sqlx::query(mails).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    fill::settle(&db).await.unwrap();
+    let statement = digest_mails::claiming(db.flavor(), 1);
+    let plan = plan_of(&db, &statement, &[t("token"), P::N(1), P::N(i64::MAX / 2), P::N(100), t("meridian")]).await;
+    db.close().await;
+    plan
+}
+
+#[test]
+fn mails_are_taken_in_the_order_in_which_they_wait_and_never_sorted() {
+    block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let sqlite = taken_by(&format!("sqlite:{}", dir.path().join("plans.db").display())).await;
+        let server = postgres::Database::new().await;
+        for plan in [sqlite, taken_by(&server.url).await] {
+            assert!(plan.contains("digest_mail_due"), "{plan}");
+            assert!(!plan.contains("ORDER BY") && !plan.contains("Sort  "), "{plan}");
+        }
     });
 }

@@ -16,8 +16,10 @@ use lettercase::fax::{Fax, Gateway};
 use lettercase::letters::Renderer;
 use lettercase::model::ids::LetterId;
 use lettercase::model::letter::{Circumstance, LetterType, StopReason};
+use lettercase::model::outgoing::Outgoing;
 use serde_json::{Value, json};
 
+use crate::backup::held::hold;
 use crate::delivery::{APPROVED, New, practices, ways};
 use crate::on_both;
 use crate::support::World;
@@ -209,5 +211,18 @@ on_both! {
         assert_eq!(office.look().await.sent, 1);
         assert!(office.jobs().is_empty() && !name.is_empty(), "it is not sent a second time");
         assert_eq!(ways(world, &letter).await[0], "fax delivered came_by_fax");
+    }
+}
+
+on_both! {
+    async fn ops_16_while_faxes_are_held_back_answers_are_taken_and_nothing_goes(world: &World) {
+        let (office, letter) = (Office::new(world), by_fax(world).await);
+        hold(world, Outgoing::Faxes, true).await;
+        // long enough for one that nobody sends to go on paper
+        world.advance(Duration::from_secs(40 * 86_400));
+        assert_eq!(office.look().await, only(0));
+        assert_eq!((office.jobs().len(), ways(world, &letter).await[0].as_str()), (0, "fax waiting came_by_fax"));
+        hold(world, Outgoing::Faxes, false).await;
+        assert_eq!(office.look().await, only(1));
     }
 }

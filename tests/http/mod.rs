@@ -23,7 +23,7 @@ use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use lettercase::access::Access;
 use lettercase::app::App;
-use lettercase::db::events;
+use lettercase::db::{events, installation};
 use lettercase::http::limits::Use;
 use lettercase::http::plan::DoorsPlan;
 use lettercase::http::server;
@@ -36,7 +36,7 @@ use serde_json::Value;
 
 use crate::journey::{made, no_scanner, node};
 use crate::on_both;
-use crate::support::{eicar, plan};
+use crate::support::{World, eicar, plan};
 
 /// The routes on a port of their own, as long as it lives.
 pub(crate) struct Server {
@@ -86,7 +86,10 @@ impl Server {
     }
 
     fn with(app: &App, access: Access, key: String) -> Self {
-        Self::of(app, access, key, (*app.doors).clone())
+        let mut doors = (*app.doors).clone();
+        // a test sees what it has just done
+        doors.metrics.ready_for_ms = 0;
+        Self::of(app, access, key, doors)
     }
 
     fn of(app: &App, access: Access, key: String, doors: DoorsPlan) -> Self {
@@ -301,6 +304,12 @@ on_both! {
     }
 }
 
+/// What the node wrote when it looked last whether the database takes a write: the instant of that.
+async fn last_probe(world: &World) -> Option<String> {
+    let mut conn = world.app.intake.db.read().await.unwrap();
+    installation(&mut conn, &format!("probe.{}", world.app.intake.node)).await.unwrap()
+}
+
 /// What a route answers, as far as it comes at once: a stream of events has no end.
 async fn first_bytes(server: &Server, path: &str) -> Vec<u8> {
     let response = server.client.get(server.url(path)).send().await.unwrap();
@@ -312,6 +321,22 @@ async fn first_bytes(server: &Server, path: &str) -> Vec<u8> {
         seen.extend(chunk);
     }
     seen
+}
+
+on_both! {
+    async fn ops_many_who_ask_for_readiness_cost_one_look_at_the_node(world: &World) {
+        // longer than the questions take on any machine
+        let server = Server::behind(&world.app, |doors| doors.metrics.ready_for_ms = 30_000);
+        assert_eq!(server.get("/ready").await.0, 200);
+        let looked = last_probe(world).await;
+        world.advance(Duration::from_secs(1));
+        let asked = futures::future::join_all((0..50).map(|_| server.get("/ready"))).await;
+        assert!(asked.iter().all(|(status, _)| *status == 200), "{asked:?}");
+        assert_eq!(last_probe(world).await, looked, "none of them wrote");
+        let server = Server::behind(&world.app, |doors| doors.metrics.ready_for_ms = 1);
+        assert_eq!(server.get("/ready").await.0, 200);
+        assert_ne!(last_probe(world).await, looked, "an answer that is too old is not given again");
+    }
 }
 
 on_both! {

@@ -1,5 +1,6 @@
 //! Requests under an `Idempotency-Key` (INT-31), and the one call of backend services.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettercase::model::document::DocumentState;
@@ -111,6 +112,59 @@ on_both! {
         let (status, text) = send(format!("{head}\r\n--b--\r\n")).await;
         assert_eq!(status, 202, "{text}");
         assert_eq!(json(&text)["documents"].as_array().map(|all| all.iter().filter(|d| d["state"] == "received").count()), Some(2), "{text}");
+    }
+}
+
+on_both! {
+    async fn int_31_of_a_node_that_died_in_a_request_the_key_is_free_after_a_short_while(world: &World) {
+        let server = Server::start(&world.app).await;
+        let id = server.open(r#"{"kind":"appeal"}"#).await;
+        let url = server.url(&format!("/v1/submissions/{id}/files/a.txt"));
+        let send = || answer(server.client.put(&url).header("Idempotency-Key", "k").body("a page"));
+        let (status, first) = send().await;
+        assert_eq!(status, 201, "{first}");
+        // as it stands when the node dies before it has written that it is done
+        let lease_s = world.app.doors.idempotency.lease_s;
+        let until = world.app.intake.ctx.now().as_microsecond() + i64::try_from(lease_s).unwrap() * 1_000_000;
+        let died = format!("UPDATE idempotency SET state = 'running', lease_until = {until}");
+        assert_eq!(crate::support::digests::sql(world, &died).await, 1);
+        let (status, text) = send().await;
+        assert_eq!((status, json(&text)["code"].as_str()), (409, Some("still_running")));
+        assert!(lease_s <= 60, "nobody repeats a request for longer");
+        world.advance(Duration::from_secs(lease_s + 1));
+        assert_eq!(send().await, (201, first));
+    }
+}
+
+on_both! {
+    async fn int_31_a_request_that_takes_long_keeps_its_key(world: &World) {
+        let mut doors = (*world.app.doors).clone();
+        doors.idempotency.lease_s = 1;
+        let mut app = world.app.clone();
+        app.doors = Arc::new(doors);
+        let server = Server::start(&app).await;
+        let id = server.open(r#"{"kind":"appeal"}"#).await;
+        let (sender, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+        let stream = futures::stream::unfold(body, |mut body| async { body.recv().await.map(|chunk| (chunk, body)) });
+        let url = server.url(&format!("/v1/submissions/{id}/files/a.txt"));
+        let slow = server.client.put(&url).header("Idempotency-Key", "k").body(reqwest::Body::wrap_stream(stream));
+        let slow = tokio::spawn(answer(slow));
+        sender.send(Ok(b"half, ".to_vec())).await.unwrap();
+        while world.view(&id).await.documents.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // by the clock the lease is over, until it is renewed
+        world.advance(Duration::from_secs(60));
+        let now = world.app.intake.ctx.now().as_microsecond();
+        let statement = format!("SELECT COUNT(*) AS n FROM idempotency WHERE lease_until > {now}");
+        while crate::support::digests::number(world, &statement).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (status, text) = answer(server.client.put(&url).header("Idempotency-Key", "k").body("half, whole")).await;
+        assert_eq!((status, json(&text)["code"].as_str()), (409, Some("still_running")));
+        sender.send(Ok(b"whole".to_vec())).await.unwrap();
+        drop(sender);
+        assert_eq!(slow.await.unwrap().0, 201);
     }
 }
 

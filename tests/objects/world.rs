@@ -80,7 +80,7 @@ pub(super) fn content(sample: &Sample) -> ObjectKey {
 }
 
 /// Options for a server on this machine that has one bucket.
-pub(super) fn s3_options(address: SocketAddr) -> S3Options {
+pub(crate) fn s3_options(address: SocketAddr) -> S3Options {
     S3Options {
         buckets: S3Buckets::One(BUCKET.into()),
         prefix: "lettercase/".into(),

@@ -7,10 +7,12 @@ use lettercase::intake::review::quarantine::destroy;
 use lettercase::model::document::Channel;
 use lettercase::model::ids::LetterId;
 use lettercase::model::letter::LetterState;
+use lettercase::model::outgoing::Outgoing;
 use lettercase::outside::objects::Place;
-use lettercase::retention::RetentionError;
+use lettercase::retention::{RetentionError, Worked};
 
 use super::*;
+use crate::backup::held::hold;
 use crate::journey::{count, objects_in, sql, texts, told};
 use crate::on_both;
 use crate::review::{alone, sent};
@@ -225,5 +227,21 @@ on_both! {
         let (_, counts) = ran(world, &keeper).await;
         assert_eq!(counts, counted(&[("documents not_yet", 2), ("documents.appeal due", 2)]));
         assert!(!is_live(world, &appeal).await && is_live(world, &other).await);
+    }
+}
+
+on_both! {
+    async fn ops_16_while_destruction_is_held_back_a_run_stands_still(world: &World) {
+        world.load_samples().await;
+        let keeper = keeper(world);
+        let refused = refused(world, nakamura(), "Nakamura.exe").await;
+        world.advance(YEARS + DAY);
+        let run = keeper.begin(world.stamp()).await.unwrap();
+        hold(world, Outgoing::Destruction, true).await;
+        assert_eq!(keeper.work("ours").await.unwrap(), Worked::default());
+        assert!(is_live(world, &refused).await);
+        hold(world, Outgoing::Destruction, false).await;
+        finished(&keeper, &run).await;
+        assert!(!is_live(world, &refused).await);
     }
 }

@@ -11,4 +11,4 @@
 mod faults;
 mod managed;
 mod pool;
-mod support;
+pub(crate) mod support;

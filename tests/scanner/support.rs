@@ -114,8 +114,16 @@ pub(super) fn alive(pid: u32) -> bool {
         .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
 }
 
+/// Lets a process write files of so many bytes, or of any size again: its disk is full, for all it can tell.
+pub(crate) fn limit_files(pid: u32, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    assert!(pid.is_some());
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+}
+
 /// A clamd as others would run one: not by our configuration.
-pub(super) struct Foreign {
+pub(crate) struct Foreign {
     pub(super) directory: tempfile::TempDir,
     process: Child,
     port: u16,
@@ -123,7 +131,7 @@ pub(super) struct Foreign {
 
 impl Foreign {
     /// With these lines in its configuration besides where it listens and what it loads.
-    pub(super) async fn start(lines: &[&str]) -> Self {
+    pub(crate) async fn start(lines: &[&str]) -> Self {
         Self::with(lines, "db/t.ndb", format!("Test.Eicar:0:*:{}\n", hex::encode(eicar()))).await
     }
 
@@ -148,7 +156,10 @@ impl Foreign {
             lines.join("\n"),
         );
         std::fs::write(at("conf"), config).unwrap();
-        let process = Command::new(clamd())
+        // a file larger than it may write ends the write and not clamd, as a full disk would
+        let process = Command::new("/bin/sh")
+            .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
+            .arg(clamd())
             .arg("--foreground")
             .arg(format!("--config-file={}", show("conf")))
             .stdin(Stdio::null())
@@ -169,8 +180,13 @@ impl Foreign {
         format!("unix:{}", self.socket().display()).parse().unwrap()
     }
 
-    pub(super) fn tcp(&self) -> Endpoint {
+    pub(crate) fn tcp(&self) -> Endpoint {
         format!("tcp:127.0.0.1:{}", self.port).parse().unwrap()
+    }
+
+    /// Lets it write files of so many bytes, or of any size again.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        limit_files(self.process.id(), bytes);
     }
 
     pub(super) fn kill(&mut self) {

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use lettercase::access::{Expected, Manager};
+use lettercase::db::digest_mails::{Submission, Taken};
 use lettercase::db::messages::{self, Marking, NewMessage};
-use lettercase::db::{Conn, Stamp};
+use lettercase::db::{Conn, Stamp, digest_mails};
+use lettercase::digests::submit::{Told, Wanted};
 use lettercase::model::access::{Entitlement, TinRights};
 use lettercase::model::digest::{Cadence, DigestKind, mail_id};
 use lettercase::model::ids::{Brand, MailId, MessageId, RunId, Tin, UserId};
@@ -249,4 +251,25 @@ pub async fn sql(world: &World, statement: &str) -> u64 {
     let done = sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     done.rows_affected()
+}
+
+/// Looks at a planned mail as is done right before its text goes, and lays it back.
+pub async fn submit(world: &World, mail: &MailId) -> Told {
+    let (now, until) = (world.stamp().now(), i64::MAX);
+    let held = format!("lease_token = 'held', lease_until = {until}");
+    sql(world, &format!("UPDATE digest_mail SET state = 'claimed', next_at = NULL, {held} WHERE id = '{mail}'")).await;
+    let mut tx = world.db().begin().await.unwrap();
+    let version = digest_mails::get(&mut tx, mail).await.unwrap().unwrap().version;
+    let wanted = Wanted { id: mail.clone(), version, relay: "relay".into(), template_version: "1".into() };
+    let told = world.app.digests.submit(&mut tx, world.stamp(), ("held", until), &[wanted]).await.unwrap();
+    tx.commit().await.unwrap();
+    let free = format!("next_at = {now}, submitted_at = NULL, lease_token = NULL, lease_until = NULL");
+    sql(world, &format!("UPDATE digest_mail SET state = 'planned', {free} WHERE id = '{mail}'")).await;
+    let [told] = <[_; 1]>::try_from(told).unwrap();
+    told
+}
+
+/// A mail that was taken, as it is about to go.
+pub fn submission(mail: &Taken) -> Submission<'_> {
+    Submission { id: &mail.id, version: mail.version, relay: "r", template_version: "t", told: (1, 1) }
 }

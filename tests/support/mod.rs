@@ -140,10 +140,7 @@ pub async fn scanner() -> Scanner {
 
 /// The socket of the shared clamd, for processes that are given endpoints.
 pub async fn clamd_socket() -> PathBuf {
-    let config = scanner().await.managed_config().unwrap();
-    let text = std::fs::read_to_string(config).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("LocalSocket ")).unwrap();
-    line.trim().into()
+    scanner().await.managed_socket().unwrap()
 }
 
 /// The EICAR test file; this source does not hold it in one piece.

@@ -28,25 +28,76 @@ impl Server {
         if let Ok(url) = std::env::var("LETTERCASE_TEST_POSTGRES") {
             return Self { url, _keeper: None, _dir: None };
         }
-        let dir = tempfile::Builder::new().prefix("lettercase-pg-").tempdir_in("/tmp").unwrap();
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-        let data = dir.path().join("data");
-        let made = Command::new(program("initdb"))
-            .args(["-U", "lettercase", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D"])
-            .arg(&data)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        Self::own()
+    }
+
+    /// One of our own.
+    fn own() -> Self {
+        let dir = made();
         let port = free_port();
-        let keeper = keep(&data, port);
+        let keeper = keep(dir.path(), port, true);
         let url = format!("postgres://lettercase@127.0.0.1:{port}");
         Self { url, _keeper: Some(keeper), _dir: Some(dir) }
     }
 }
 
-/// Starts the server under a shell that ends it when our end of its input closes.
-fn keep(data: &Path, port: u16) -> Child {
+/// A directory with the data of an empty server.
+fn made() -> tempfile::TempDir {
+    let dir = tempfile::Builder::new().prefix("lettercase-pg-").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let made = Command::new(program("initdb"))
+        .args(["-U", "lettercase", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D"])
+        .arg(dir.path().join("data"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    dir
+}
+
+/// A server of a test's own, which it may stop and start again.
+pub struct Own {
+    dir: tempfile::TempDir,
+    port: u16,
+    keeper: Option<Child>,
+}
+
+impl Own {
+    /// Starts it.
+    pub fn start() -> Self {
+        let mut own = Self { dir: made(), port: free_port(), keeper: None };
+        own.start_again();
+        own
+    }
+
+    /// The address of its one database.
+    pub fn url(&self) -> String {
+        format!("postgres://lettercase@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Stops it as a restart does: whoever is connected is told, and what was not committed is gone.
+    pub fn stop(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().unwrap();
+        }
+    }
+
+    /// Starts it on the data it had.
+    pub fn start_again(&mut self) {
+        self.keeper = Some(keep(self.dir.path(), self.port, false));
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts the server under a shell that ends it when our end of its input closes, and then removes its directory where
+/// that is not ours to remove.
+fn keep(dir: &Path, port: u16, removes: bool) -> Child {
     let script = r#"
         "$1" -D "$2" -k '' -c listen_addresses=127.0.0.1 -p "$3" -c max_connections=400 \
             -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
@@ -55,17 +106,18 @@ fn keep(data: &Path, port: u16) -> Child {
         cat >/dev/null
         kill -INT "$server"
         wait "$server"
-        rm -rf "$5"
+        if [ "$6" = true ]; then rm -rf "$5"; fi
     "#;
-    let log = data.parent().unwrap().join("log");
+    let log = dir.join("log");
     std::fs::File::create(&log).unwrap().write_all(b"").unwrap();
     let keeper = Command::new("/bin/sh")
         .args(["-c", script, "keeper"])
         .arg(program("postgres"))
-        .arg(data)
+        .arg(dir.join("data"))
         .arg(port.to_string())
         .arg(&log)
-        .arg(data.parent().unwrap())
+        .arg(dir)
+        .arg(removes.to_string())
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
@@ -91,6 +143,27 @@ pub fn free_port() -> u16 {
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
+    }
+}
+
+/// Another server, which nobody else uses.
+pub struct Fresh(Server);
+
+impl Fresh {
+    /// One that has no database of ours, and takes connections.
+    pub fn start() -> Self {
+        let server = Server::own();
+        let began = Instant::now();
+        let asks = ["-X", "-c", "SELECT 1", "-d", &format!("{}/postgres", server.url)];
+        while !Command::new(program("psql")).args(asks).output().unwrap().status.success() {
+            assert!(began.elapsed() < Duration::from_secs(60), "PostgreSQL takes no connections");
+        }
+        Self(server)
+    }
+
+    /// The address of a database on it.
+    pub fn address(&self, database: &str) -> String {
+        format!("{}/{database}", self.0.url)
     }
 }
 

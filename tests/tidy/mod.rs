@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where the sources can't be read")]
 
 mod containers;
+mod licences;
 mod metrics;
+mod migrations;
+mod operations;
 mod paths;
 mod prose;
 mod rule;

@@ -6,14 +6,16 @@ use std::path::Path;
 use super::{files, none_of, read, root};
 
 /// The documents held to it. Those of `templates` and `docker` tell what is to come.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "scripts/README.md",
     "docs/access.md",
     "docs/api.md",
+    "docs/faults.md",
     "docs/metrics.md",
+    "docs/operations.md",
     "docs/sources.md",
     "docs/traces.md",
     "docs/uploads.md",

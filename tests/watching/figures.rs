@@ -87,6 +87,8 @@ on_both! {
             "lettercase_received_bytes_total",
             "lettercase_events_unsealed",
             "lettercase_differing_plans",
+            r#"lettercase_outgoing_held{what="mails"}"#,
+            r#"lettercase_outgoing_held{what="destruction"}"#,
         ] {
             assert!(figure(&text, line).is_some(), "{line}: {text}");
         }

@@ -1,16 +1,12 @@
 //! What a run would do, counted and shown without doing it (OPS-10).
 
-use std::collections::BTreeSet;
-
-use jiff::Timestamp;
-use jiff::civil::Date;
 use sqlx::any::AnyRow;
 
-use super::{Rules, choice, claims, judged, precertifications, served, served_text};
+use super::{Meets, choice, fate, judged, met, served};
 use crate::codes;
 use crate::db::{Conn, DbError, number, opt_parsed, parsed, text};
-use crate::model::digest::{Cadence, DigestKind, LeftOut};
-use crate::model::ids::{Brand, Tin, UserId};
+use crate::model::digest::{DigestKind, LeftOut};
+use crate::model::ids::{Tin, UserId};
 
 codes! {
     /// What would become of notifications that a run meets.
@@ -22,21 +18,6 @@ codes! {
         /// They are left out, for a reason.
         LeftOut = "left_out",
     }
-}
-
-/// Which run.
-#[derive(Debug, Clone)]
-pub struct Supposed<'a> {
-    /// Its brand.
-    pub brand: &'a Brand,
-    /// Whose choices it serves.
-    pub serves: &'a BTreeSet<Cadence>,
-    /// The local day that its mails are of.
-    pub day: Date,
-    /// What it is planned by.
-    pub rules: Rules,
-    /// When.
-    pub now: Timestamp,
 }
 
 /// How much there is of a kind and fate.
@@ -78,35 +59,10 @@ pub struct Line {
 /// Practices that a line names.
 const TINS: i64 = 5;
 
-/// Notifications that the run meets, with their reasons. Parameters: those of [`judged!`] and [`served!`], $7 the brand,
-/// $8 the day, $9 behind which user.
-macro_rules! met {
+/// Notifications that the run meets, each with its fate and, where it is left out, the reason.
+macro_rules! judged_of_run {
     () => {
-        judged!(
-            ", CASE WHEN d.id IS NULL THEN 'mail' ELSE 'waits' END AS fate",
-            concat!(
-                " LEFT JOIN digest_mail d ON d.brand = $7 AND d.day = $8 AND d.user_id = n.user_id AND d.kind = n.kind
-                  WHERE n.brand = $7 AND n.state = 'waiting' AND n.user_id > $9
-                  AND (COALESCE(c.cadence, $2) = 'off' OR",
-                served!(),
-                ")"
-            )
-        )
-    };
-}
-
-macro_rules! bound {
-    ($statement:expr, $of:expr, $after:expr) => {
-        sqlx::query($statement)
-            .bind($of.now.as_microsecond())
-            .bind($of.rules.starts_with.as_str())
-            .bind(claims())
-            .bind(precertifications())
-            .bind(served_text($of.serves))
-            .bind($of.rules.answers_before())
-            .bind($of.brand.as_str())
-            .bind($of.day.to_string())
-            .bind($after)
+        judged!(fate!(), met!())
     };
 }
 
@@ -114,17 +70,17 @@ macro_rules! bound {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn count(conn: &mut Conn, of: &Supposed<'_>) -> Result<Vec<Counted>, DbError> {
+pub async fn count(conn: &mut Conn, of: &Meets<'_>) -> Result<Vec<Counted>, DbError> {
     let statement = concat!(
         "SELECT kind, fate, reason, COUNT(DISTINCT user_id) AS users, COUNT(*) AS items,
                 CAST(SUM(letters) AS BIGINT) AS letters FROM (
             SELECT user_id, kind, tin, reason, CASE WHEN reason IS NULL THEN fate ELSE 'left_out' END AS fate,
                    COUNT(*) AS letters FROM (",
-        met!(),
+        judged_of_run!(),
         ") AS met GROUP BY user_id, kind, tin, reason, CASE WHEN reason IS NULL THEN fate ELSE 'left_out' END) AS items
          GROUP BY kind, fate, reason"
     );
-    let rows = bound!(statement, of, "").fetch_all(conn).await?;
+    let rows = of.bind(sqlx::query(statement), None).fetch_all(conn).await?;
     let read = |row: &AnyRow| {
         Ok(Counted {
             kind: parsed(row, "kind")?,
@@ -144,12 +100,7 @@ pub async fn count(conn: &mut Conn, of: &Supposed<'_>) -> Result<Vec<Counted>, D
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lines(
-    conn: &mut Conn,
-    of: &Supposed<'_>,
-    after: Option<&UserId>,
-    users: i64,
-) -> Result<Vec<Line>, DbError> {
+pub async fn lines(conn: &mut Conn, of: &Meets<'_>, after: Option<&UserId>, users: i64) -> Result<Vec<Line>, DbError> {
     let statement = concat!(
         "SELECT user_id, kind, fate, reason, tin, items, letters FROM (
             SELECT user_id, kind, fate, reason, tin,
@@ -159,12 +110,11 @@ pub async fn lines(
                    DENSE_RANK() OVER (ORDER BY user_id) AS turn FROM (
                 SELECT user_id, kind, tin, reason, CASE WHEN reason IS NULL THEN fate ELSE 'left_out' END AS fate,
                        COUNT(*) AS letters FROM (",
-        met!(),
+        judged_of_run!(),
         ") AS met GROUP BY user_id, kind, tin, reason, CASE WHEN reason IS NULL THEN fate ELSE 'left_out' END) AS items)
-         AS placed WHERE place <= $10 AND turn <= $11 ORDER BY user_id, kind, fate, reason, place"
+         AS placed WHERE place <= $12 AND turn <= $13 ORDER BY user_id, kind, fate, reason, place"
     );
-    let after = after.map_or("", UserId::as_str);
-    let rows = bound!(statement, of, after).bind(TINS).bind(users).fetch_all(conn).await?;
+    let rows = of.bind(sqlx::query(statement), after).bind(TINS).bind(users).fetch_all(conn).await?;
     let mut lines: Vec<Line> = Vec::new();
     for row in &rows {
         let line = Line {

@@ -3,17 +3,17 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{Run, places};
+use super::Run;
 use crate::db::digest_mails::PAUSED;
-use crate::db::{Conn, DbError, Stamp, parsed};
+use crate::db::{Conn, DbError, Stamp, parsed, places};
 use crate::model::ids::{MailId, UserId};
 
 /// How many mails a statement names.
 const MAILS: usize = 200;
 
 /// Ends the mails of earlier days that still wait, of the run's users up to `last`: their notifications wait again, and the
-/// run takes them whatever cadence it serves. Mails that a node has just now stay, and those of paused schedules. Answers
-/// how many.
+/// run takes them whatever cadence it serves. Mails that a node has just now stay, those of paused schedules, and those that
+/// a person had sent again: they may have come, and go with the Message-ID they had. Answers how many.
 ///
 /// # Errors
 /// When the database fails.
@@ -22,6 +22,7 @@ pub(super) async fn fold(conn: &mut Conn, stamp: Stamp<'_>, run: &Run, last: &Us
         "UPDATE digest_mail SET state = 'folded', reason = NULL, next_at = NULL, ended_at = $1, sent_items = 0,
                 sent_letters = 0, version = version + 1
          WHERE brand = $2 AND user_id > $3 AND user_id <= $4 AND next_at IS NOT NULL AND day < $5
+         AND sent_again_at IS NULL
          AND run_id NOT IN ({PAUSED}) RETURNING id"
     );
     let rows = sqlx::query(AssertSqlSafe(statement))

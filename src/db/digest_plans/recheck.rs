@@ -1,75 +1,85 @@
 //! The look at a mail's notifications right before it is handed over (COR-33).
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe};
-
-use super::{choice, claims, judged, places, precertifications};
-use crate::db::{Conn, DbError, Stamp, number, opt_text, parsed};
-use crate::model::digest::{Cadence, DigestKind};
-use crate::model::ids::{Brand, MailId, Tin, UserId};
-use crate::model::phi::Phi;
-
-/// What is left of a mail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rechecked {
-    /// The mail.
-    pub id: MailId,
-    /// Its brand.
-    pub brand: Brand,
-    /// What it is about.
-    pub kind: DigestKind,
-    /// Whom it is for.
-    pub user: UserId,
-    /// Where it goes.
-    pub address: Option<Phi<String>>,
-    /// The user's name.
-    pub name: Option<Phi<String>>,
-    /// Practices that it tells of.
-    pub items: i64,
-    /// Letters and notices that it tells of.
-    pub letters: i64,
-    /// The practices with the most of them, as many as were asked for, each with how many.
-    pub shown: Vec<(Tin, i64)>,
-}
-
-impl Rechecked {
-    /// Whether nothing is left to tell.
-    pub const fn is_empty(&self) -> bool {
-        self.letters == 0
-    }
-}
-
-/// A query whose text holds places for values, and no value.
-fn query<'q>(statement: String) -> Query<'q, Any, AnyArguments> {
-    sqlx::query(AssertSqlSafe(statement))
-}
+use super::{Statement, choice, claims, judged, precertifications, query};
+use crate::db::{Conn, DbError, Stamp, number, padded, parsed, places};
+use crate::model::digest::Cadence;
+use crate::model::ids::{MailId, Tin};
 
 /// Binds the mails' ids behind what a query has already.
-fn with<'q>(query: Query<'q, Any, AnyArguments>, mails: &'q [MailId]) -> Query<'q, Any, AnyArguments> {
+fn with<'q>(query: Statement<'q>, mails: &'q [MailId]) -> Statement<'q> {
     mails.iter().fold(query, |query, id| query.bind(id.as_str()))
 }
 
-/// Looks at the notifications of these mails once more: those whose user is not to be told any more are left out, and what
-/// is left is written as what is sent. Answers the mails in the order of their ids, each with at most `shown` practices.
-/// Mails that do not exist are not answered.
+/// What a look at a mail found. Nothing is written yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Practices that it tells of, each with how many letters and notices.
+    pub practices: BTreeMap<Tin, i64>,
+    /// Of how many letters and notices its user is not to be told any more.
+    pub left_out: i64,
+}
+
+impl Look {
+    /// How many practices, and how many letters and notices of all of them.
+    pub fn counts(&self) -> (i64, i64) {
+        (i64::try_from(self.practices.len()).unwrap_or(i64::MAX), self.practices.values().sum())
+    }
+
+    /// The practices with the most letters, at most `shown`.
+    pub fn most(self, shown: u32) -> Vec<(Tin, i64)> {
+        let mut practices: Vec<(Tin, i64)> = self.practices.into_iter().collect();
+        practices.sort_by_key(|(_, letters)| Reverse(*letters));
+        practices.truncate(usize::try_from(shown).unwrap_or(usize::MAX));
+        practices
+    }
+}
+
+/// Looks at the notifications of these mails once more.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn recheck(
+pub async fn look(
     conn: &mut Conn,
     stamp: Stamp<'_>,
     starts_with: Cadence,
     mails: &[MailId],
-    shown: u32,
-) -> Result<Vec<Rechecked>, DbError> {
-    let Some(last) = mails.last() else { return Ok(Vec::new()) };
-    // the last repeated up to a round number: so there are few texts, and their plans are kept
-    let mut padded = mails.to_vec();
-    padded.resize(mails.len().next_power_of_two(), last.clone());
-    let of = |first| places(padded.len(), first, "$");
+) -> Result<BTreeMap<MailId, Look>, DbError> {
+    let mut found: BTreeMap<MailId, Look> = mails.iter().map(|id| (id.clone(), Look::default())).collect();
+    let mails = padded(mails);
+    let statement = format!(
+        "SELECT mail_id, tin, SUM(CASE WHEN reason IS NULL THEN 1 ELSE 0 END) AS told, COUNT(reason) AS left_out
+         FROM ({}{})) AS j GROUP BY mail_id, tin",
+        judged!(", n.mail_id", " WHERE n.state = 'mailed' AND n.mail_id IN ("),
+        places(mails.len(), 5, "$")
+    );
+    for row in with(judging(statement, stamp, starts_with), &mails).fetch_all(conn).await? {
+        let look = found.entry(parsed(&row, "mail_id")?).or_default();
+        let told = number(&row, "told")?;
+        if told > 0 {
+            look.practices.insert(parsed(&row, "tin")?, told);
+        }
+        look.left_out += number(&row, "left_out")?;
+    }
+    Ok(found)
+}
+
+/// Leaves out of these mails what their users are not to be told any more, and writes what is left as what is sent. Answers
+/// what that is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn leave_out(
+    conn: &mut Conn,
+    stamp: Stamp<'_>,
+    starts_with: Cadence,
+    mails: &[MailId],
+) -> Result<BTreeMap<MailId, Look>, DbError> {
+    let mut left: BTreeMap<MailId, Look> = mails.iter().map(|id| (id.clone(), Look::default())).collect();
+    let mails = padded(mails);
+    let of = |first| places(mails.len(), first, "$");
     let judged = format!(
         "UPDATE notification SET state = 'left_out', reason = j.reason, decided_at = $1 FROM ({}{})) AS j
          WHERE j.reason IS NOT NULL
@@ -77,69 +87,32 @@ pub async fn recheck(
         judged!("", " WHERE n.state = 'mailed' AND n.mail_id IN ("),
         of(5)
     );
-    let first = query(judged).bind(stamp.now()).bind(starts_with.as_str()).bind(claims()).bind(precertifications());
-    with(first, &padded).execute(&mut *conn).await?;
+    with(judging(judged, stamp, starts_with), &mails).execute(&mut *conn).await?;
     let items = format!(
         "UPDATE digest_item SET sent_letters = (SELECT COUNT(*) FROM notification n
             WHERE n.mail_id = digest_item.mail_id AND n.tin = digest_item.tin AND n.state = 'mailed')
          WHERE mail_id IN ({}) RETURNING mail_id, tin, sent_letters",
         of(1)
     );
-    let rows = with(query(items), &padded).fetch_all(&mut *conn).await?;
-    let mut left: BTreeMap<MailId, Vec<(Tin, i64)>> = mails.iter().map(|id| (id.clone(), Vec::new())).collect();
-    for row in &rows {
-        let letters = number(row, "sent_letters")?;
+    for row in with(query(items), &mails).fetch_all(&mut *conn).await? {
+        let letters = number(&row, "sent_letters")?;
         if letters > 0 {
-            left.entry(parsed(row, "mail_id")?).or_default().push((parsed(row, "tin")?, letters));
+            left.entry(parsed(&row, "mail_id")?).or_default().practices.insert(parsed(&row, "tin")?, letters);
         }
     }
-    write(conn, left, padded.len(), shown).await
+    for (id, look) in &left {
+        let (items, letters) = look.counts();
+        sqlx::query("UPDATE digest_mail SET sent_items = $1, sent_letters = $2 WHERE id = $3")
+            .bind(items)
+            .bind(letters)
+            .bind(id.as_str())
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(left)
 }
 
-/// Writes what is left of mails as what is sent.
-async fn write(
-    conn: &mut Conn,
-    mut left: BTreeMap<MailId, Vec<(Tin, i64)>>,
-    rows: usize,
-    shown: u32,
-) -> Result<Vec<Rechecked>, DbError> {
-    let statement = format!(
-        "UPDATE digest_mail SET sent_items = v.column2, sent_letters = v.column3 FROM (VALUES {}) AS v
-         WHERE digest_mail.id = v.column1
-         RETURNING id, brand, kind, user_id, sent_items, sent_letters,
-             (SELECT u.email FROM app_user u WHERE u.id = digest_mail.user_id) AS email,
-             (SELECT u.name FROM app_user u WHERE u.id = digest_mail.user_id) AS name",
-        places(rows, 1, "($, $, $)")
-    );
-    let mut query = query(statement);
-    for (id, practices) in &left {
-        let letters: i64 = practices.iter().map(|(_, letters)| letters).sum();
-        let items = i64::try_from(practices.len()).unwrap_or(i64::MAX);
-        query = query.bind(id.as_str()).bind(items).bind(letters);
-    }
-    for _ in left.len()..rows {
-        // no mail is called so
-        query = query.bind("").bind(0_i64).bind(0_i64);
-    }
-    let rows = query.fetch_all(conn).await?;
-    let read = |row: &AnyRow| {
-        let id: MailId = parsed(row, "id")?;
-        let mut practices = left.remove(&id).unwrap_or_default();
-        practices.sort_unstable_by(|(tin, letters), (other, fewer)| fewer.cmp(letters).then_with(|| tin.cmp(other)));
-        practices.truncate(usize::try_from(shown).unwrap_or(usize::MAX));
-        Ok(Rechecked {
-            id,
-            brand: parsed(row, "brand")?,
-            kind: parsed(row, "kind")?,
-            user: parsed(row, "user_id")?,
-            address: opt_text(row, "email")?.map(Phi),
-            name: opt_text(row, "name")?.map(Phi),
-            items: number(row, "sent_items")?,
-            letters: number(row, "sent_letters")?,
-            shown: practices,
-        })
-    };
-    let mut found = rows.iter().map(read).collect::<Result<Vec<_>, DbError>>()?;
-    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    Ok(found)
+/// Binds the parameters of [`judged!`].
+fn judging<'q>(statement: String, stamp: Stamp<'_>, starts_with: Cadence) -> Statement<'q> {
+    query(statement).bind(stamp.now()).bind(starts_with.as_str()).bind(claims()).bind(precertifications())
 }

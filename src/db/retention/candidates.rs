@@ -51,12 +51,19 @@ pub struct Candidate {
     pub held_inside: bool,
 }
 
-const PAGE: &str = "page";
+/// Which records a statement reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// A page of those that may be due.
+    Page,
+    /// One, by its id.
+    One,
+}
 
 /// A statement's text for a kind: the same for a page and for one record.
 macro_rules! statement {
     ($which:expr, $head:literal, $at:literal, $id:literal, $kept:literal) => {
-        if $which == PAGE {
+        if matches!($which, Which::Page) {
             concat!(
                 $head,
                 " WHERE ",
@@ -82,7 +89,7 @@ macro_rules! statement {
 
 /// The statement for a kind. Of a page the parameters are the place that it lies behind (creation, id), the instant that
 /// rows must be older than, and how many; else the id.
-fn statement(kind: RecordKind, which: &str) -> &'static str {
+fn statement(kind: RecordKind, which: Which) -> &'static str {
     match kind {
         // What is on no case goes with that of its submission: a refused file of a request belongs to it.
         RecordKind::Document => statement!(
@@ -198,7 +205,8 @@ pub async fn page(
     before: i64,
     limit: i64,
 ) -> Result<Vec<Candidate>, DbError> {
-    let rows = sqlx::query(statement(kind, PAGE)).bind(at).bind(id).bind(before).bind(limit).fetch_all(conn).await?;
+    let rows =
+        sqlx::query(statement(kind, Which::Page)).bind(at).bind(id).bind(before).bind(limit).fetch_all(conn).await?;
     rows.iter().map(|row| read(kind, row)).collect()
 }
 
@@ -215,7 +223,7 @@ pub async fn lock(conn: &mut Conn, kind: RecordKind, id: &str) -> Result<Option<
         RecordKind::Case => "UPDATE case_file SET version = version WHERE id = $1",
     };
     sqlx::query(lock).bind(id).execute(&mut *conn).await?;
-    let row = sqlx::query(statement(kind, "one")).bind(id).fetch_optional(conn).await?;
+    let row = sqlx::query(statement(kind, Which::One)).bind(id).fetch_optional(conn).await?;
     row.as_ref().map(|row| read(kind, row)).transpose()
 }
 

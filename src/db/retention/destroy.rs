@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::db::documents::{self, Change};
-use crate::db::{Conn, DbError, Stamp, contents, exactly_one, parsed, search, work};
+use crate::db::{Conn, DbError, Stamp, contents, exactly_one, letter_upkeep, parsed, search, work};
 use crate::model::address::Address;
 use crate::model::document::DocumentState;
 use crate::model::ids::{Brand, DocumentId, MessageId, Sha256};
@@ -186,7 +186,7 @@ pub async fn files(conn: &mut Conn, kind: RecordKind, id: &str) -> Result<Vec<(B
     let mut files = Vec::with_capacity(rows.len());
     for row in &rows {
         let (brand, sha256) = (parsed(row, "brand")?, parsed(row, "sha256")?);
-        if !super::super::letter_upkeep::is_known(conn, &brand, &sha256).await? {
+        if !letter_upkeep::is_known(conn, &brand, &sha256).await? {
             files.push((brand, sha256));
         }
     }

@@ -27,6 +27,25 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// What is kept by the one of the three that is given. `None`: none of them is, or more than one.
+    pub fn one_of(case: Option<CaseId>, tin: Option<Tin>, member: Option<MemberId>) -> Option<Self> {
+        match (case, tin, member) {
+            (Some(case), None, None) => Some(Self::Case(case)),
+            (None, Some(tin), None) => Some(Self::Tin(tin)),
+            (None, None, Some(member)) => Some(Self::Member(member)),
+            _ => None,
+        }
+    }
+
+    /// Case, TIN and member, one of which it has.
+    pub const fn parts(&self) -> (Option<&CaseId>, Option<&Tin>, Option<&MemberId>) {
+        match self {
+            Self::Case(case) => (Some(case), None, None),
+            Self::Tin(tin) => (None, Some(tin), None),
+            Self::Member(member) => (None, None, Some(member)),
+        }
+    }
+
     /// What kind of thing, as events tell it.
     pub const fn of(&self) -> &'static str {
         match self {
@@ -90,21 +109,17 @@ pub async fn put(
     kept: &Kept,
     reason: &str,
 ) -> Result<Option<LegalHold>, DbError> {
-    let id: LegalHoldId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
-    let (case, tin, member) = match kept {
-        Kept::Case(case) => (Some(case.as_str()), None, None),
-        Kept::Tin(tin) => (None, Some(tin.as_str()), None),
-        Kept::Member(member) => (None, None, Some(member.as_str())),
-    };
+    let id: LegalHoldId = stamp.new_id()?;
+    let (case, tin, member) = kept.parts();
     let done = sqlx::query(
         "INSERT INTO retention_hold (id, brand, case_id, tin, member_id, reason, created_by, created_at, version)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) ON CONFLICT DO NOTHING",
     )
     .bind(id.as_str())
     .bind(brand.as_str())
-    .bind(case)
-    .bind(tin)
-    .bind(member)
+    .bind(case.map(CaseId::as_str))
+    .bind(tin.map(Tin::as_str))
+    .bind(member.map(MemberId::as_str))
     .bind(reason)
     .bind(stamp.actor)
     .bind(stamp.now())
@@ -139,13 +154,10 @@ pub async fn lift(conn: &mut Conn, stamp: Stamp<'_>, hold: &LegalHold) -> Result
 
 /// The reason is a person's own words, and a member's id is nobody else's business: the event goes without both.
 async fn tell(conn: &mut Conn, stamp: Stamp<'_>, hold: &LegalHold, stands: bool) -> Result<(), DbError> {
-    let tin_uid = match &hold.kept {
-        Kept::Tin(tin) => reference::tin_uid(conn, tin).await?,
-        _ => None,
-    };
-    let case = match &hold.kept {
-        Kept::Case(case) => Some(case),
-        _ => None,
+    let (case, tin, _) = hold.kept.parts();
+    let tin_uid = match tin {
+        Some(tin) => reference::tin_uid(conn, tin).await?,
+        None => None,
     };
     let event = NewEvent {
         kind: EventType::RetentionHoldChanged,
@@ -217,17 +229,11 @@ pub async fn knows_member(conn: &mut Conn, brand: &Brand, member: &MemberId) -> 
 }
 
 fn read(row: &AnyRow) -> Result<LegalHold, DbError> {
-    let of = (opt_parsed(row, "case_id")?, opt_parsed(row, "tin")?, opt_parsed(row, "member_id")?);
-    let kept = match of {
-        (Some(case), None, None) => Kept::Case(case),
-        (None, Some(tin), None) => Kept::Tin(tin),
-        (None, None, Some(member)) => Kept::Member(member),
-        _ => return Err(DbError::Unreadable { column: "case_id" }),
-    };
+    let kept = Kept::one_of(opt_parsed(row, "case_id")?, opt_parsed(row, "tin")?, opt_parsed(row, "member_id")?);
     Ok(LegalHold {
         id: parsed(row, "id")?,
         brand: parsed(row, "brand")?,
-        kept,
+        kept: kept.ok_or(DbError::Unreadable { column: "case_id" })?,
         reason: text(row, "reason")?,
         created_by: text(row, "created_by")?,
         created_at: instant(row, "created_at")?,

@@ -108,7 +108,7 @@ macro_rules! record {
 /// # Errors
 /// When the database fails.
 pub async fn begin(conn: &mut Conn, stamp: Stamp<'_>, brand: &Brand, day: Date) -> Result<Option<Run>, DbError> {
-    let id: RetentionRunId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id: RetentionRunId = stamp.new_id()?;
     let first = Place::before(RecordKind::FIRST);
     let made = sqlx::query(
         "INSERT INTO retention_run (id, state, day, asked_by, started_at, kind, place_at, place_id, version)

@@ -16,8 +16,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use lettre::message::header::{ContentType, Date, HeaderName, HeaderValue, MessageId};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, Date, HeaderName, HeaderValue, MessageId};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -206,6 +206,20 @@ struct Sender {
     signer: Option<Arc<Signer>>,
 }
 
+/// Bytes of a line of a message, without its end (RFC 5322, 2.1.1).
+const LINE: usize = 998;
+
+/// A text, whose lines end in CR LF, as it goes: as it is where a message may hold it so. lettre does that for lines of up
+/// to 76 characters only, and quotes the others.
+fn body(text: String) -> Body {
+    let goes = |line: &str| line.len() <= LINE && !line.contains(['\r', '\n', '\0']);
+    if text.is_ascii() && text.split("\r\n").all(goes) {
+        Body::dangerous_pre_encoded(text.into_bytes(), ContentTransferEncoding::SevenBit)
+    } else {
+        Body::new(text)
+    }
+}
+
 /// What mails are made with: templates, brands, keys. Read once.
 pub struct Composer {
     templates: Templates,
@@ -318,7 +332,7 @@ impl Composer {
         let date = SystemTime::from(content.at);
         let name = Some(one_line(content.to_name.reveal())).filter(|name| !name.is_empty());
         let plain = |name, value: String| HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value);
-        let part = |of: ContentType, text: String| SinglePart::builder().header(of).body(text);
+        let part = |of: ContentType, text: String| SinglePart::builder().header(of).body(body(text));
         let message = Message::builder()
             .from(sender.from.clone())
             .to(Mailbox::new(name, to))

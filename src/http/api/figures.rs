@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::Api;
-use crate::db::{DbError, PLAN_PREFIX, events, installation_like, ledger, standing};
+use crate::db::{DbError, PLAN_PREFIX, Stamp, events, installation_like, ledger, outgoing, standing};
+use crate::model::outgoing::Outgoing;
 
 /// When was counted last, and whether it is done now.
 #[derive(Debug, Default)]
@@ -123,6 +124,11 @@ async fn count(api: &Api) -> Result<(), DbError> {
     let plans: BTreeSet<String> =
         installation_like(&mut conn, PLAN_PREFIX).await?.into_iter().map(|(_, hash)| hash).collect();
     metrics::gauge!("lettercase_differing_plans").set(plans.len().saturating_sub(1) as f64);
+    let held = outgoing::held(&mut conn).await?;
+    for what in Outgoing::ALL {
+        let is = held.iter().any(|held| held.what == *what);
+        metrics::gauge!("lettercase_outgoing_held", "what" => what.as_str()).set(truth(is));
+    }
     Ok(())
 }
 
@@ -130,10 +136,19 @@ fn truth(is: bool) -> f64 {
     if is { 1.0 } else { 0.0 }
 }
 
+/// Whether the database takes a write.
+pub(super) async fn check_write(api: &Api) -> Result<(), DbError> {
+    let stamp = Stamp { ctx: &api.intake.ctx, actor: "system" };
+    api.intake.db.check_write(stamp, &api.intake.node).await
+}
+
 /// Whether stages can work, the store answers, scanners are fit and relays send.
 async fn look_at_needs(api: &Api, patience: Duration) {
-    let (paused, store) =
-        tokio::join!(timeout(patience, api.engine.paused()), timeout(patience, api.intake.objects.check()));
+    let (paused, store, database) = tokio::join!(
+        timeout(patience, api.engine.paused()),
+        timeout(patience, api.intake.objects.check()),
+        timeout(patience, check_write(api)),
+    );
     // one that does not say within the time keeps its last figure: the gate of a slow scanner is no pause
     if let Ok(paused) = paused {
         for stage in api.engine.stages() {
@@ -142,6 +157,11 @@ async fn look_at_needs(api: &Api, patience: Duration) {
         }
     }
     metrics::gauge!("lettercase_object_store_up").set(truth(matches!(store, Ok(Ok(())))));
+    metrics::gauge!("lettercase_database_up").set(truth(matches!(database, Ok(Ok(())))));
+    if let Ok(free) = api.intake.spool.free_bytes() {
+        #[expect(clippy::cast_precision_loss, reason = "to the kilobyte is near enough")]
+        metrics::gauge!("lettercase_spool_free_bytes").set(free as f64);
+    }
     for scanner in api.intake.scanner.standing(api.intake.ctx.now()) {
         metrics::gauge!("lettercase_scanner_fit", "scanner" => scanner.endpoint.clone()).set(truth(scanner.is_fit));
         if let Some(age) = scanner.signature_age_s {

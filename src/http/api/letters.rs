@@ -209,7 +209,7 @@ async fn ask_for(api: &Api, caller: &Caller, request: LetterRequest) -> Result<L
     if let Some(old) = &request.supersedes {
         letter_for(&mut tx, caller, Action::WriteLetters, old.as_str()).await?;
     }
-    let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id = stamp.new_id()?;
     let circumstances = request.circumstances.into_iter().collect();
     let new = NewLetter {
         id: &id,

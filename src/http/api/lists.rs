@@ -82,6 +82,25 @@ pub struct PageQuery {
     pub(super) limit: Option<i64>,
 }
 
+/// Which holds.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HoldsQuery {
+    /// Also those that were lifted.
+    #[serde(default)]
+    #[param(value_type = Option<bool>)]
+    pub(super) lifted: bool,
+    /// Where the page before ended.
+    #[serde(default)]
+    #[param(pattern = "^[A-Za-z0-9_-]+$")]
+    pub(super) cursor: Option<String>,
+    /// Entries of a page.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 500)]
+    pub(super) limit: Option<i64>,
+}
+
 /// The place behind which a page begins, in a list that goes by an instant and an id of this kind.
 ///
 /// # Errors

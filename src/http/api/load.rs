@@ -56,7 +56,9 @@ pub(super) async fn spool(api: &Api, caller: &Caller, headers: &HeaderMap, body:
         if announced(headers).is_some_and(|announced| announced > limit) {
             return Err(too_large());
         }
+        let room = api.intake.spool_room(announced(headers).unwrap_or(limit))?;
         let mut scratch = api.intake.spool.scratch(&api.intake.ctx.new_id()).await.map_err(|e| away(&e))?;
+        scratch.take_room(room);
         loop {
             let next = tokio::time::timeout(receive.grace(), chunks.next()).await.map_err(|_| slow())?;
             let Some(chunk) = next else { break };

@@ -117,6 +117,8 @@ pub struct Api {
     pub metrics: Option<PrometheusHandle>,
     /// When what lies here was counted for them.
     pub figures: Arc<figures::Figures>,
+    /// Whether the node could do its work when it was looked at last.
+    pub standing: Arc<status::Standing>,
     /// Which routes there are.
     pub serves: Serves,
 }

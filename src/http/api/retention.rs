@@ -12,13 +12,13 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::lists::{PageQuery, behind, cursor, cut, page_of, read_cursor};
+use super::lists::{HoldsQuery, PageQuery, behind, cursor, cut, page_of, read_cursor};
 use super::versions::{if_match, tagged};
 use super::{Api, body};
 use crate::access::Caller;
-use crate::db::Stamp;
 use crate::db::retention::holds::{self as legal, Kept, LegalHold};
 use crate::db::retention::{self, Count, Destroyed, Run};
+use crate::db::{Conn, DbError, Stamp};
 use crate::http::errors::Problem;
 use crate::http::guard::admit_to_all;
 use crate::http::problems::Code;
@@ -187,6 +187,11 @@ impl RunReport {
     }
 }
 
+async fn report_of(conn: &mut Conn, run: Run) -> Result<RunReport, DbError> {
+    let counts = retention::counts(conn, &run.id).await?;
+    Ok(RunReport::of(run, &counts))
+}
+
 /// A page of runs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RetentionRuns {
@@ -212,8 +217,7 @@ pub async fn runs(
     let next = cut(&mut rows, limit, |run| cursor(run.started_at.as_microsecond(), run.id.as_str()));
     let mut runs = Vec::with_capacity(rows.len());
     for run in rows {
-        let counts = retention::counts(&mut conn, &run.id).await?;
-        runs.push(RunReport::of(run, &counts));
+        runs.push(report_of(&mut conn, run).await?);
     }
     Ok(Json(RetentionRuns { runs, next }))
 }
@@ -229,11 +233,9 @@ pub async fn begin(State(api): State<Api>, caller: Caller) -> Result<impl IntoRe
     Ok((StatusCode::ACCEPTED, Json(RunReport::of(run, &[]))))
 }
 
-async fn run_of(api: &Api, id: &str) -> Result<(Run, Vec<Count>), Problem> {
+async fn run_of(conn: &mut Conn, id: &str) -> Result<Run, Problem> {
     let id: RetentionRunId = id.parse().map_err(|_| RetentionError::NoRun)?;
-    let mut conn = api.retention.db.read().await?;
-    let run = retention::get(&mut conn, &id).await?.ok_or(RetentionError::NoRun)?;
-    Ok((run, retention::counts(&mut conn, &id).await?))
+    Ok(retention::get(conn, &id).await?.ok_or(RetentionError::NoRun)?)
 }
 
 /// See a run: what it destroyed and what it left, by class and reason.
@@ -246,8 +248,9 @@ pub async fn look(
 ) -> Result<Json<RunReport>, Problem> {
     admit_to_all(&caller, Action::ReadRetention)?;
     let Path(id) = path?;
-    let (run, counts) = run_of(&api, &id).await?;
-    Ok(Json(RunReport::of(run, &counts)))
+    let mut conn = api.retention.db.read().await?;
+    let run = run_of(&mut conn, &id).await?;
+    Ok(Json(report_of(&mut conn, run).await?))
 }
 
 /// A record that was destroyed.
@@ -303,8 +306,8 @@ pub async fn records(
     let (Path(id), Query(query)) = (path?, query?);
     let limit = page_of(&api, query.limit)?;
     let place = query.cursor.as_deref().map(read_cursor).transpose()?;
-    let (run, _) = run_of(&api, &id).await?;
     let mut conn = api.retention.db.read().await?;
+    let run = run_of(&mut conn, &id).await?;
     let place = place.as_ref().map(|(at, id)| (*at, id.as_str()));
     let mut rows = retention::records(&mut conn, &run.id, place, limit + 1).await?;
     let next = cut(&mut rows, limit, |one| cursor(one.begun_at.as_microsecond(), &one.subject));
@@ -334,17 +337,13 @@ pub struct LegalHoldView {
 impl LegalHoldView {
     /// The view of a hold.
     pub(crate) fn of(hold: LegalHold) -> Self {
-        let (case_id, tin, member_id) = match hold.kept {
-            Kept::Case(case) => (Some(case), None, None),
-            Kept::Tin(tin) => (None, Some(tin), None),
-            Kept::Member(member) => (None, None, Some(member)),
-        };
+        let (case_id, tin, member_id) = hold.kept.parts();
         Self {
             id: hold.id,
             brand: hold.brand,
-            case_id,
-            tin,
-            member_id,
+            case_id: case_id.cloned(),
+            tin: tin.cloned(),
+            member_id: member_id.cloned(),
             reason: hold.reason,
             created_by: hold.created_by,
             created_at: hold.created_at,
@@ -353,25 +352,6 @@ impl LegalHoldView {
             version: hold.version,
         }
     }
-}
-
-/// Which holds.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct LegalHoldsQuery {
-    /// Also those that were lifted.
-    #[serde(default)]
-    #[param(value_type = Option<bool>)]
-    lifted: bool,
-    /// Where the page before ended.
-    #[serde(default)]
-    #[param(pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<String>,
-    /// Entries of a page.
-    #[serde(default)]
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
 }
 
 /// A page of legal holds, newest first.
@@ -383,11 +363,11 @@ pub struct LegalHolds {
 }
 
 /// List legal holds, newest first.
-#[utoipa::path(get, path = "/v1/retention/holds", tag = "retention", params(LegalHoldsQuery), responses((status = 200, body = LegalHolds)))]
+#[utoipa::path(get, path = "/v1/retention/holds", tag = "retention", params(HoldsQuery), responses((status = 200, body = LegalHolds)))]
 pub async fn holds(
     State(api): State<Api>,
     caller: Caller,
-    query: Result<Query<LegalHoldsQuery>, QueryRejection>,
+    query: Result<Query<HoldsQuery>, QueryRejection>,
 ) -> Result<Json<LegalHolds>, Problem> {
     admit_to_all(&caller, Action::ReadRetention)?;
     let Query(query) = query?;
@@ -430,12 +410,8 @@ pub async fn hold(
     admit_to_all(&caller, Action::RunRetention)?;
     let (_, wanted) = body::json::<LegalHoldRequest>(&api, &headers, body).await?;
     let brand = api.brand(wanted.brand.as_ref(), caller.principal.mode())?;
-    let kept = match (wanted.case_id, wanted.tin, wanted.member_id) {
-        (Some(case), None, None) => Kept::Case(case),
-        (None, Some(tin), None) => Kept::Tin(tin),
-        (None, None, Some(member)) => Kept::Member(member),
-        _ => return Err(Problem::bad("name a case, a TIN or a member, one of them")),
-    };
+    let kept = Kept::one_of(wanted.case_id, wanted.tin, wanted.member_id);
+    let kept = kept.ok_or_else(|| Problem::bad("name a case, a TIN or a member, one of them"))?;
     let actor = caller.actor();
     let stamp = Stamp { ctx: &api.retention.ctx, actor: &actor };
     let hold = api.retention.hold(stamp, &brand, &kept, &wanted.reason).await?;

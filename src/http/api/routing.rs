@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::lists::{behind, cursor, cut, page_of};
+use super::lists::{HoldsQuery, behind, cursor, cut, page_of};
 use super::versions::{if_match, tagged};
 use super::{Api, body};
 use crate::access::Caller;
@@ -274,15 +274,12 @@ pub struct HoldView {
 
 impl HoldView {
     fn of(hold: Hold) -> Self {
-        let (letter_type, tin) = match hold.held {
-            Held::Type(letter_type) => (Some(letter_type), None),
-            Held::Tin(tin) => (None, Some(tin)),
-        };
+        let (letter_type, tin) = hold.held.parts();
         Self {
             id: hold.id,
             brand: hold.brand,
             r#type: letter_type,
-            tin,
+            tin: tin.cloned(),
             reason: hold.reason,
             created_by: hold.created_by,
             created_at: hold.created_at,
@@ -290,25 +287,6 @@ impl HoldView {
             version: hold.version,
         }
     }
-}
-
-/// Which holds.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct HoldsQuery {
-    /// Also those that were lifted.
-    #[serde(default)]
-    #[param(value_type = Option<bool>)]
-    lifted: bool,
-    /// Where the page before ended.
-    #[serde(default)]
-    #[param(pattern = "^[A-Za-z0-9_-]+$")]
-    cursor: Option<String>,
-    /// Entries of a page.
-    #[serde(default)]
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
 }
 
 /// A page of holds, newest first.
@@ -365,11 +343,8 @@ pub async fn hold(
     admit_to_all(&caller, Action::StopLetters)?;
     let (_, wanted) = body::json::<HoldRequest>(&api, &headers, body).await?;
     let brand = api.brand(wanted.brand.as_ref(), caller.principal.mode())?;
-    let held = match (wanted.r#type, wanted.tin) {
-        (Some(letter_type), None) => Held::Type(letter_type),
-        (None, Some(tin)) => Held::Tin(tin),
-        _ => return Err(Problem::bad("name a type or a TIN, one of both")),
-    };
+    let held = Held::one_of(wanted.r#type, wanted.tin);
+    let held = held.ok_or_else(|| Problem::bad("name a type or a TIN, one of both"))?;
     let (journey, actor) = (&api.correspondence, caller.actor());
     let stamp = Stamp { ctx: &journey.ctx, actor: &actor };
     let hold = holds::put(&journey.db, stamp, &brand, &held, &wanted.reason).await?;

@@ -154,7 +154,7 @@ fn disk(error: io::Error) -> ReviewError {
 
 /// Brings a part's bytes to their place in the store.
 async fn place(tools: Tools<'_>, stamp: Stamp<'_>, scratch: &File, part: Part) -> Result<Placed, ReviewError> {
-    let id: DocumentId = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?;
+    let id: DocumentId = stamp.new_id()?;
     let (own, dir) = (scratch.try_clone().map_err(disk)?, tools.scratch_dir.to_owned());
     let (file, sha256) = tokio::task::spawn_blocking(move || cut_out(own, part, &dir))
         .await

@@ -394,7 +394,7 @@ impl Sources {
     /// Puts something away that is no document, and keeps why.
     async fn put_aside(&self, source: &Source, entry: &Entry, code: ProblemCode, why: &str) -> Result<(), SourceError> {
         let stamp = Stamp { ctx: &self.intake.ctx, actor: ACTOR };
-        let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "document_id" })?;
+        let id = stamp.new_id()?;
         let key = self.item_key(source, entry);
         let mut tx = self.intake.db.begin().await?;
         let before = rows::get(&mut tx, &source.options.name, &key).await?;

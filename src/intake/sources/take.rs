@@ -90,7 +90,12 @@ impl Sources {
                 | ReceiveError::NoSubmission
                 | ReceiveError::Closed { .. },
             ) => return Ok(Step::Waits),
-            Err(error @ (ReceiveError::Spool(_) | ReceiveError::Store(_) | ReceiveError::Db(_))) => {
+            Err(
+                error @ (ReceiveError::NoRoom(_)
+                | ReceiveError::Spool(_)
+                | ReceiveError::Store(_)
+                | ReceiveError::Db(_)),
+            ) => {
                 return Err(self.untried(stamp, item, SourceError::Receive(error.to_string())).await);
             }
         }
@@ -104,7 +109,7 @@ impl Sources {
     /// Where a file stands, by its row and its document.
     async fn standing(&self, stamp: Stamp<'_>, file: &File<'_>, rules: &Rules) -> Result<Standing, SourceError> {
         let fresh = |before: Option<Item>, resumed: bool| {
-            let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "document_id" })?;
+            let id = stamp.new_id()?;
             Ok(Standing::Begin { id, before, resumed })
         };
         let (item, document) = {
@@ -166,7 +171,7 @@ impl Sources {
         shelf: Shelf,
     ) -> Result<Standing, SourceError> {
         if file.source.inbox.was_put_away(file.entry, shelf, item.document_id.as_str()).await? {
-            let id = stamp.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "document_id" })?;
+            let id = stamp.new_id()?;
             return Ok(Standing::Begin {
                 id,
                 before: Some(Item { ended_at: Some(stamp.ctx.now()), ..item }),

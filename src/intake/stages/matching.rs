@@ -101,7 +101,7 @@ impl Match {
             .extract
             .text(&file, file_type, &intake.plan.sniff)
             .await
-            .map_err(|error| StageError::Retry { why: error.to_string() })?;
+            .map_err(|error| StageError::Pause { why: error.to_string() })?;
         match text {
             ExtractOutcome::Done(text) => {
                 for page in &text.pages {

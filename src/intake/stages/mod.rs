@@ -14,6 +14,7 @@ use crate::db::{Conn, DbError, Stamp, work};
 use crate::engine::stage::{Chain, StageError, Subject};
 use crate::intake::Intake;
 use crate::intake::settle::Settle;
+use crate::intake::sniff::SniffError;
 use crate::intake::sniff::policy::SniffPolicy;
 use crate::model::document::DocumentState;
 use crate::model::ids::{Brand, Sha256};
@@ -112,7 +113,7 @@ impl Intake {
             .await
             .map_err(|error| of_store(&error))?;
         File::open(&path)
-            .map_err(|error| StageError::Retry { why: format!("can't open the spool file: {}", error.kind()) })
+            .map_err(|error| StageError::Pause { why: format!("can't open the spool file: {}", error.kind()) })
     }
 
     /// The caps for a document: what a person released it from does not hold it again (OPS-03).
@@ -128,22 +129,24 @@ impl Intake {
         version: Option<&str>,
     ) -> Result<File, StageError> {
         let scratch = tempfile::NamedTempFile::new_in(self.spool.dir())
-            .map_err(|error| StageError::Retry { why: format!("can't make a spool file: {}", error.kind()) })?;
+            .map_err(|error| StageError::Pause { why: format!("can't make a spool file: {}", error.kind()) })?;
         self.objects
             .fetch(&ObjectKey::content(brand, sha256), version, scratch.path(), Some(sha256))
             .await
             .map_err(|error| of_store(&error))?;
         // the name may be another file by now: fetched files come by rename
         File::open(scratch.path())
-            .map_err(|error| StageError::Retry { why: format!("can't open a spool file: {}", error.kind()) })
+            .map_err(|error| StageError::Pause { why: format!("can't open a spool file: {}", error.kind()) })
     }
 
     /// Removes what a document no longer needs, now that its state says so. What stays behind after a crash is
     /// found by the reconciler of orphans.
     async fn clear_incoming(&self, document: &Document) {
         self.spool.remove(&document.id).await;
-        if let Err(error) = self.objects.delete(&ObjectKey::incoming(&document.id)).await {
-            tracing::warn!(document = %document.id, error = %error, "could not sweep an incoming object");
+        match self.objects.delete(&ObjectKey::incoming(&document.id)).await {
+            // so it is with each while a back-up is taken
+            Ok(()) | Err(ObjectError::Kept(_)) => {}
+            Err(error) => tracing::warn!(document = %document.id, error = %error, "could not sweep an incoming object"),
         }
     }
 }
@@ -156,9 +159,19 @@ pub(super) fn of_store(error: &ObjectError) -> StageError {
         ObjectError::Unavailable(_)
         | ObjectError::Timeout(_)
         | ObjectError::Full(_)
+        | ObjectError::Kept(_)
         | ObjectError::Denied(_)
         | ObjectError::Misconfigured(_) => StageError::Pause { why },
         ObjectError::Mismatch(_) | ObjectError::NotFound(_) | ObjectError::TooLarge(_) => StageError::Fail { why },
+    }
+}
+
+/// A fault while a file was read, as the engine takes it: that of the machine is no document's.
+pub(super) fn of_reading(error: &SniffError) -> StageError {
+    let why = error.to_string();
+    match error {
+        SniffError::Child(_) => StageError::Pause { why },
+        SniffError::Read(_) | SniffError::Length { .. } => StageError::Retry { why },
     }
 }
 

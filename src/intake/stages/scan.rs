@@ -4,7 +4,7 @@ use std::fs::File;
 
 use async_trait::async_trait;
 
-use super::{Judged, Sniffed, settle_submission};
+use super::{Judged, Sniffed, of_reading, settle_submission};
 use crate::db::contents::{self, ContentState};
 use crate::db::documents::{self, Change};
 use crate::db::{Conn, DbError, Stamp, documents::Judged as Judgement};
@@ -150,7 +150,7 @@ impl Intake {
         let name = input.document.file_name.reveal();
         let sniffed = judge::sniff(file, input.size_bytes, name, &self.sniff_policy(&input.document), &self.extract)
             .await
-            .map_err(|error| StageError::Retry { why: error.to_string() })?;
+            .map_err(|error| of_reading(&error))?;
         let judge::Sniffed::Accept { embedded, scratch: Some(scratch), .. } = sniffed else {
             return Err(StageError::Retry { why: "what is embedded could not be taken out again".into() });
         };

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Received, Sniffed, settle_submission};
+use super::{Received, Sniffed, of_reading, settle_submission};
 use crate::db::documents::{self, Change};
 use crate::db::{Conn, DbError, Stamp};
 use crate::engine::stage::{Attempt, Handover, Outcome, Stage, StageError};
@@ -50,7 +50,7 @@ impl Stage for Sniff {
         let sniffed =
             judge::sniff(&file, input.size_bytes, name, &intake.sniff_policy(&input.document), &intake.extract)
                 .await
-                .map_err(|error| StageError::Retry { why: error.to_string() })?;
+                .map_err(|error| of_reading(&error))?;
         Ok(match sniffed {
             judge::Sniffed::Accept { file_type, flags, pages, .. } => {
                 Outcome::Advance(Found::Type(file_type, flags, pages))

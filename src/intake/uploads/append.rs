@@ -132,6 +132,7 @@ impl Intake {
                 }
             }
         }
+        held.scratch.take_room(self.spool_room(append.announced_bytes.unwrap_or(rest))?);
         let mut sum = append.checksum.as_ref().map(Running::of);
         let came = self.read_part(held, rest, body, sum.as_mut()).await?;
         let size_bytes = held.scratch.size_bytes();

@@ -145,7 +145,7 @@ impl Intake {
         }
         // It never was received. Should its writer be alive, that one now comes to nothing: it finds its row ended.
         end_unreceived(&mut tx, stamp, &document.id, broken_off()).await.map_err(lease_lost)?;
-        let next: DocumentId = self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "document_id" })?;
+        let next: DocumentId = stamp.new_id()?;
         uploads::choose_document(&mut tx, &upload.id, &held.token, &next).await.map_err(lease_lost)?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(Before::Nothing(next))

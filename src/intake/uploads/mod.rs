@@ -32,6 +32,7 @@ use crate::db::uploads::{self, Upload, UploadState};
 use crate::db::{Conn, DbError, Stamp, documents, submissions};
 use crate::intake::Intake;
 use crate::intake::receive::over_the_limit;
+use crate::intake::room::NoRoom;
 use crate::model::document::{Channel, DocumentState, FileName};
 use crate::model::ids::{SubmissionId, UploadId};
 use crate::model::judgement::{Reason, ReasonCode};
@@ -113,6 +114,9 @@ pub enum UploadError {
         /// Where it goes on: what arrived is kept.
         offset_bytes: u64,
     },
+    /// It is turned away for now, before a byte was read.
+    #[error(transparent)]
+    NoRoom(NoRoom),
     /// All bytes are there, and the document could not be made yet for a passing reason. It is tried again.
     #[error("all bytes are there; the file is taken in shortly, ask again")]
     Pending {
@@ -128,6 +132,15 @@ pub enum UploadError {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+impl From<NoRoom> for UploadError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Disk(error) => Self::Spool(error),
+            told @ (NoRoom::Spool { .. } | NoRoom::Queue { .. }) => Self::NoRoom(told),
+        }
+    }
 }
 
 /// An upload to be begun.
@@ -161,6 +174,8 @@ impl Intake {
     pub async fn create_upload(&self, new: NewUpload<'_>) -> Result<Upload, UploadError> {
         let policy = &self.plan.uploads;
         let now = self.ctx.now();
+        // nothing is set aside for what may come hours later, but who would be turned away then is told so now
+        drop(self.room_for(new.length_bytes.min(self.plan.limits.largest())).await?);
         let mut tx = self.db.begin().await?;
         let submission = submissions::lock(&mut tx, new.submission).await?.ok_or(UploadError::NotFound)?;
         if submission.state != SubmissionState::Open {
@@ -171,7 +186,7 @@ impl Intake {
             return Err(UploadError::TooManyUnderWay { limit: policy.under_way });
         }
         let upload = Upload {
-            id: self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "id" })?,
+            id: self.upload_stamp().new_id()?,
             submission_id: submission.id,
             brand: submission.brand,
             owner: new.owner.to_owned(),
@@ -181,7 +196,7 @@ impl Intake {
             length_bytes: new.length_bytes,
             offset_bytes: 0,
             parts: 0,
-            document_id: self.ctx.new_id().parse().map_err(|_| DbError::Unreadable { column: "document_id" })?,
+            document_id: self.upload_stamp().new_id()?,
             tries: 0,
             due_at: now,
             lease: None,

@@ -8,7 +8,7 @@ use crate::db::DbError;
 use crate::db::uploads::{self, UploadState};
 use crate::intake::Intake;
 use crate::model::ids::UploadId;
-use crate::outside::objects::{ObjectKey, Place};
+use crate::outside::objects::{ObjectError, ObjectKey, Place};
 
 /// The most rows or objects looked at in one go.
 const PAGE: i64 = 200;
@@ -107,6 +107,8 @@ impl Intake {
                 }
                 match self.objects.delete(&key).await {
                     Ok(()) => swept += 1,
+                    // after the back-up, then
+                    Err(ObjectError::Kept(_)) => return Ok(swept),
                     Err(error) => tracing::warn!(upload = %upload, error = %error, "could not sweep a part"),
                 }
             }

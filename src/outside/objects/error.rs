@@ -53,6 +53,9 @@ pub enum ObjectError {
     /// The object is over the limit its reader set. Final.
     #[error("the object is too large: {0}")]
     TooLarge(Trouble),
+    /// A back-up is being taken, so nothing is deleted. Retryable, when that has ended.
+    #[error("a back-up is being taken: {0}")]
+    Kept(Trouble),
     /// The settings name a store that can't be used so. Final until someone changes them.
     #[error("the object store is misconfigured: {0}")]
     Misconfigured(Trouble),
@@ -62,7 +65,7 @@ impl ObjectError {
     /// Whether the same call may succeed later without anyone changing anything but the store's health or room.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Timeout(_) | Self::Full(_) => true,
+            Self::Unavailable(_) | Self::Timeout(_) | Self::Full(_) | Self::Kept(_) => true,
             Self::Mismatch(_) | Self::NotFound(_) | Self::Denied(_) | Self::TooLarge(_) | Self::Misconfigured(_) => {
                 false
             }

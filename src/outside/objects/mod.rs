@@ -23,6 +23,7 @@ mod s3;
 mod s3_errors;
 mod s3_setup;
 mod s3_wire;
+mod transfer;
 mod workdir;
 
 use std::path::Path;
@@ -33,6 +34,7 @@ use async_trait::async_trait;
 pub use error::{ObjectError, Trouble};
 pub use key::ObjectKey;
 pub use options::{FilesOptions, ObjectsOptions, S3Buckets, S3Credentials, S3Encryption, S3Options, Secret};
+pub use transfer::{Copied, copy_all};
 
 pub(super) use s3_setup::S3Clients;
 pub(super) use s3_wire::percent_encoded;

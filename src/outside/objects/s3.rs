@@ -204,7 +204,14 @@ impl S3Store {
         sha256: &Sha256,
     ) -> Result<Stored, ObjectError> {
         let Some(target) = target else {
-            return Err(ObjectError::NotFound(Trouble::new("copy", from, "nothing lies there")));
+            // a HEAD that finds nothing does not say whether the bucket is there
+            return match self.small.head_bucket().bucket(self.bucket(from)).send().await {
+                Ok(_) => Err(ObjectError::NotFound(Trouble::new("copy", from, "nothing lies there"))),
+                Err(error) => Err(match told("copy", from, error) {
+                    ObjectError::NotFound(trouble) => ObjectError::Misconfigured(trouble),
+                    other => other,
+                }),
+            };
         };
         self.verify(to, target.version.as_deref(), &target, size_bytes, sha256).await?;
         Ok(Stored { size_bytes, version: target.version })

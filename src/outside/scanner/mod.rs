@@ -235,6 +235,14 @@ impl Scanner {
         Some(self.managed.as_ref()?.config())
     }
 
+    /// Where the managed clamd listens: other processes of this machine can use it, too.
+    pub fn managed_socket(&self) -> Option<PathBuf> {
+        match self.managed.as_ref()?.endpoint() {
+            Endpoint::Unix(socket) => Some(socket),
+            Endpoint::Tcp(_) => None,
+        }
+    }
+
     /// The process id of the managed clamd, while it runs: for diagnosis.
     pub fn managed_pid(&self) -> Option<u32> {
         self.managed.as_ref()?.pid()

@@ -196,6 +196,7 @@ fn problem(error: UploadError) -> Problem {
         UploadError::Pending { retry_after_s } => {
             Problem::of(Code::UploadPending, said).retry_after(Duration::from_secs(retry_after_s.into()))
         }
+        UploadError::NoRoom(no_room) => no_room.into(),
         UploadError::Spool(source) => {
             tracing::error!(error = %source, "spool");
             Problem::unavailable("the spool")

@@ -1,0 +1,65 @@
+//! What there is to do, looked up once for all stages and readers that are woken together. Each of them asking for itself
+//! was a third of all statements of a small document.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::Engine;
+use crate::db::{self, DbError};
+
+/// An older answer is not given: work of other nodes wakes nobody here.
+const HOLDS: Duration = Duration::from_millis(100);
+
+/// What was found. Each stage and reader is answered once: who asks again has done something since.
+pub(super) struct Glance {
+    /// How often the engine had been woken before.
+    woken: u64,
+    at: Instant,
+    /// When each stage's next work is due.
+    due: HashMap<&'static str, Option<Timestamp>>,
+    /// Which readers have not read all events.
+    news: HashMap<&'static str, bool>,
+}
+
+impl Engine {
+    /// Whether a stage has work that is due.
+    pub(super) async fn is_due(&self, stage: &'static str) -> Result<bool, DbError> {
+        let due = self.ask(|glance| glance.due.remove(stage)).await?;
+        Ok(due.flatten().is_some_and(|due| due <= self.0.ctx.now()))
+    }
+
+    /// Whether a reader has not read all events.
+    pub(super) async fn has_news(&self, reader: &'static str) -> Result<bool, DbError> {
+        Ok(self.ask(|glance| glance.news.remove(reader)).await?.unwrap_or_default())
+    }
+
+    /// The answer of the last look, or of a new one where that has none, is too old or is of before a wake-up.
+    async fn ask<T>(&self, answer: impl Fn(&mut Glance) -> Option<T>) -> Result<Option<T>, DbError> {
+        let mut last = self.0.glance.lock().await;
+        let woken = *self.0.wake.borrow();
+        if let Some(glance) = last.as_mut().filter(|glance| glance.woken == woken && glance.at.elapsed() < HOLDS)
+            && let Some(told) = answer(glance)
+        {
+            return Ok(Some(told));
+        }
+        Ok(answer(last.insert(self.look(woken).await?)))
+    }
+
+    async fn look(&self, woken: u64) -> Result<Glance, DbError> {
+        let at = Instant::now();
+        let mut conn = self.0.db.read().await?;
+        let stages = self.stages();
+        let found = db::work::next_due_of(&mut conn, &stages).await?;
+        let due = stages.into_iter().map(|stage| (stage, found.get(stage).copied())).collect();
+        let head = db::events::head(&mut conn).await?;
+        let come: HashMap<String, i64> = db::events::reader_positions(&mut conn).await?.into_iter().collect();
+        let news = self.0.readers.iter().map(|reader| {
+            let name = reader.name();
+            (name, come.get(name).copied().unwrap_or_default() < head)
+        });
+        Ok(Glance { woken, at, due, news: news.collect() })
+    }
+}
