@@ -23,8 +23,8 @@ pub(super) enum MailsCommand {
         /// Those of a run, as the history of its schedule shows it.
         #[arg(long, value_name = "ID", conflicts_with = "user")]
         run: Option<RunId>,
-        /// Of a run, those in a state: planned, claimed, submitting, accepted, retry, rejected, in_doubt, closed, empty or
-        /// bounced.
+        /// Of a run, those in a state: planned, claimed, submitting, accepted, retry, rejected, in_doubt, closed, empty,
+        /// bounced or folded.
         #[arg(long, value_parser = code::<MailState>, requires = "run")]
         state: Option<MailState>,
         /// Those of a user.

@@ -238,44 +238,13 @@ pub async fn by_event(
     row.as_ref().map(read).transpose()
 }
 
-/// Which letters a list has. Each goes by an index of its own.
+/// Which letters a list has.
 #[derive(Debug, Clone, Copy)]
 pub enum Filter<'a> {
     /// All there are.
     All,
-    /// Those in a state.
-    State(LetterState),
-    /// Those that concern a practice.
-    Tin(&'a Tin),
     /// Those about a case.
     Case(&'a CaseId),
-    /// Those about a claim of a brand.
-    Claim(&'a Brand, &'a ClaimNumber),
-}
-
-impl Filter<'_> {
-    /// The statement of a page: parameters are creation and id that it lies behind, how many, and what the filter says.
-    pub const fn statement(&self) -> &'static str {
-        match self {
-            Self::All => select!(
-                "WHERE (created_at, id) < ($1, $2) AND $4 = $4 AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            Self::State(_) => select!(
-                "WHERE state = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            Self::Tin(_) => select!(
-                "WHERE tin = $4 AND (created_at, id) < ($1, $2) AND $5 = $5 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            Self::Case(_) => select!(
-                "WHERE case_id = $4 AND (created_at, id) < ($1, $2) AND $5 = $5
-                 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-            Self::Claim(..) => select!(
-                "WHERE brand = $4 AND claim_number = $5 AND (created_at, id) < ($1, $2)
-                 ORDER BY created_at DESC, id DESC LIMIT $3"
-            ),
-        }
-    }
 }
 
 /// Letters, newest first, behind `before` (creation in microseconds, id).
@@ -289,15 +258,20 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Letter>, DbError> {
     let (at, id) = before.map_or((i64::MAX, ""), |(at, id)| (at, id.as_str()));
-    let (first, second) = match filter {
-        Filter::All => ("", ""),
-        Filter::State(state) => (state.as_str(), ""),
-        Filter::Tin(tin) => (tin.as_str(), ""),
-        Filter::Case(case) => (case.as_str(), ""),
-        Filter::Claim(brand, claim) => (brand.as_str(), claim.as_str()),
+    let query = match filter {
+        Filter::All => {
+            sqlx::query(select!("WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3"))
+        }
+        Filter::Case(_) => sqlx::query(select!(
+            "WHERE case_id = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3"
+        )),
     };
-    let rows =
-        sqlx::query(filter.statement()).bind(at).bind(id).bind(limit).bind(first).bind(second).fetch_all(conn).await?;
+    let query = query.bind(at).bind(id).bind(limit);
+    let query = match filter {
+        Filter::All => query,
+        Filter::Case(case) => query.bind(case.as_str()),
+    };
+    let rows = query.fetch_all(conn).await?;
     rows.iter().map(read).collect()
 }
 

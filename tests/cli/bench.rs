@@ -1,4 +1,5 @@
-//! `bench digests`, small: what it makes is there, and each mail arrives once.
+//! `bench digests`, small: what it makes is there, and each mail arrives once. `bench intake`, small: what is sent comes to
+//! its end, also beside made documents.
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -6,10 +7,15 @@ use tokio::process::Command;
 use super::{Ran, ran};
 use crate::support::{block_on, postgres, program};
 
-async fn digests(database: Option<&str>) -> Ran {
+fn program_with_tools() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lettercase"));
     let tools = program("smtp-sink").parent().unwrap().display().to_string();
     command.env_clear().env("PATH", format!("{tools}:/usr/bin:/bin"));
+    command
+}
+
+async fn digests(database: Option<&str>) -> Ran {
+    let command = program_with_tools();
     let more = database.map(|url| ["--database", url]);
     let few = ["bench", "digests", "--users", "50", "--send-at-most", "40", "--connections", "4", "--json"];
     ran(command, &few.into_iter().chain(more.into_iter().flatten()).collect::<Vec<_>>()).await
@@ -55,5 +61,25 @@ fn the_bench_of_digests_sends_each_mail_once_and_refuses_a_database_with_rows_po
         let again = digests(Some(&database)).await;
         assert_eq!(again.code, 2, "{again:?}");
         assert!(again.err.contains("not empty"), "{again:?}");
+    });
+}
+
+#[test]
+fn the_bench_of_intake_brings_its_files_to_their_end_beside_made_documents() {
+    block_on(async {
+        let files = tempfile::tempdir().unwrap();
+        for n in 0..12 {
+            std::fs::write(files.path().join(format!("{n}.txt")), format!("note {n}")).unwrap();
+        }
+        let dir = files.path().display().to_string();
+        let few = ["bench", "intake", "--files", &dir, "--filled", "400", "--json"];
+        let done = ran(program_with_tools(), &few).await;
+        assert_eq!(done.code, 0, "{done:?}");
+        let figures = done.json();
+        assert_eq!((figures["documents"].as_i64(), figures["filled"].as_i64()), (Some(12), Some(400)), "{figures}");
+        for rate in ["documents_per_s", "clamdscan_megabytes_per_s", "documents_per_core_s", "acknowledged_p99_ms"] {
+            assert!(figures[rate].as_f64().is_some_and(|rate| rate > 0.0), "{rate}: {figures}");
+        }
+        assert!(figures["processors"]["nodes"].as_f64().is_some_and(|share| share > 0.0), "{figures}");
     });
 }

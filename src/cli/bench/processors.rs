@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// What processes are told apart by, as `/proc` has their names.
+/// Whose time is told apart.
 const PROGRAMS: [&str; 3] = ["lettercase", "clamd", "postgres"];
 
 /// Of the processors' time during a measurement.
@@ -73,16 +73,19 @@ impl Processors {
 /// Lettercase these are this process and its nodes, of clamd it is the one that they use.
 fn of_process(stat: &str, pid: u32, clamd: Option<u32>) -> Option<(&'static str, u64)> {
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
-    let program = PROGRAMS.into_iter().find(|program| *program == name)?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let own = std::process::id();
-    let ours = match program {
-        "lettercase" => pid == own || fields.get(1).and_then(|parent| parent.parse().ok()) == Some(own),
-        "clamd" => Some(pid) == clamd,
-        _ => true,
+    let program = match name {
+        "postgres" => "postgres",
+        "clamd" => (Some(pid) == clamd).then_some("clamd")?,
+        // whatever the program is called where it is installed
+        _ => {
+            let parent = fields.get(1).and_then(|parent| parent.parse().ok());
+            (pid == own || parent == Some(own)).then_some("lettercase")?
+        }
     };
     // a server's processes come and go: the one that waits for them must not count them a second time
     let of = if program == "postgres" { 2 } else { 4 };
     let ticks = fields.into_iter().skip(11).take(of).filter_map(|n| n.parse::<u64>().ok());
-    ours.then(|| (program, ticks.sum()))
+    Some((program, ticks.sum()))
 }
