@@ -1,4 +1,4 @@
-//! The one program.
+//! The program.
 
 use std::process::ExitCode;
 

@@ -31,10 +31,13 @@ pub struct Cases;
 /// The stage of the intake journey that waits for our answer.
 const SETTLE: &str = "settle";
 
+/// The reader's name.
+pub const READER: &str = "cases";
+
 #[async_trait]
 impl Reader for Cases {
     fn name(&self) -> &'static str {
-        "cases"
+        READER
     }
 
     fn wants(&self, kind: EventType) -> bool {

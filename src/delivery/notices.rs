@@ -14,10 +14,13 @@ use crate::model::message::MessageType;
 /// The reader of cases' events.
 pub struct Notices(pub Correspondence);
 
+/// The reader's name.
+pub const READER: &str = "notices";
+
 #[async_trait]
 impl Reader for Notices {
     fn name(&self) -> &'static str {
-        "notices"
+        READER
     }
 
     fn wants(&self, kind: EventType) -> bool {

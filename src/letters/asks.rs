@@ -21,10 +21,13 @@ pub const OURSELVES: &str = "system";
 /// The reader of cases' events.
 pub struct Asks;
 
+/// The reader's name.
+pub const READER: &str = "letters";
+
 #[async_trait]
 impl Reader for Asks {
     fn name(&self) -> &'static str {
-        "letters"
+        READER
     }
 
     fn wants(&self, kind: EventType) -> bool {

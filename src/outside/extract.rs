@@ -98,6 +98,23 @@ pub struct Job<P> {
 /// The exit code by which the child says: not the file is to blame, the machine is (`EX_IOERR`).
 pub const EXIT_FAULT: u8 = 74;
 
+/// The program that is nothing but the child.
+const PROGRAM: &str = "lettercase-extract";
+/// What [`PROGRAM`] prints when asked for its version.
+pub const VERSION: &str = concat!("lettercase-extract ", env!("CARGO_PKG_VERSION"));
+
+/// The small program beside the main one, `own`, if it is there and of this version; or `own`, which does the same and
+/// takes longer to start.
+pub fn program_beside(own: PathBuf) -> PathBuf {
+    let small = own.with_file_name(PROGRAM);
+    let told = std::process::Command::new(&small).arg("--version").env_clear().output();
+    if told.is_ok_and(|told| told.stdout.trim_ascii_end() == VERSION.as_bytes()) {
+        return small;
+    }
+    tracing::info!(program = %small.display(), "not there in this version: documents are read by the program itself");
+    own
+}
+
 /// Runs extract children, a bounded number at a time.
 #[derive(Debug, Clone)]
 pub struct Extract {
@@ -108,10 +125,11 @@ pub struct Extract {
 }
 
 impl Extract {
-    /// Children are `exe extract …`; what they take out lies in unlinked files in `scratch_dir`.
+    /// Children are `exe extract …`, or of the small program beside it; what they take out lies in unlinked files in
+    /// `scratch_dir`.
     pub fn new(exe: PathBuf, scratch_dir: PathBuf, limits: ExtractLimits) -> Self {
         let permits = Arc::new(Semaphore::new(limits.children.max(1)));
-        Self { exe, scratch_dir, limits, permits }
+        Self { exe: program_beside(exe), scratch_dir, limits, permits }
     }
 
     /// Runs a child that reports, and takes nothing out.

@@ -1,9 +1,11 @@
 //! The child's limits: what kills it costs one document.
 
+use std::path::Path;
 use std::time::Duration;
 
 use lettercase::intake::extract::Container;
-use lettercase::outside::extract::{Death, Extract, ExtractError, ExtractLimits, ExtractOutcome};
+use lettercase::model::judgement::FileType;
+use lettercase::outside::extract::{Death, Extract, ExtractError, ExtractLimits, ExtractOutcome, program_beside};
 
 use super::build::{noise, office, pdf};
 use super::{extract, file, shipped, verdict};
@@ -19,6 +21,39 @@ fn stand_in(script: &str, limits: ExtractLimits) -> (Extract, tempfile::TempDir)
     let status = std::process::Command::new("sh").args(["-c", write, "sh", script]).arg(&path).status().unwrap();
     assert!(status.success());
     (Extract::new(path, std::env::temp_dir(), limits), dir)
+}
+
+#[test]
+fn children_are_of_the_small_program_if_it_is_there_and_of_this_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("lettercase");
+    assert_eq!(program_beside(own.clone()), own);
+
+    let small = dir.path().join("lettercase-extract");
+    let write = r#"printf '#!/bin/sh\necho lettercase-extract 0.0.1\n' > "$1" && chmod 755 "$1""#;
+    assert!(std::process::Command::new("sh").args(["-c", write, "sh"]).arg(&small).status().unwrap().success());
+    assert_eq!(program_beside(own.clone()), own, "another version");
+
+    let built = Path::new(env!("CARGO_BIN_EXE_lettercase"));
+    assert_eq!(program_beside(built.into()), Path::new(env!("CARGO_BIN_EXE_lettercase-extract")));
+}
+
+#[tokio::test]
+async fn the_program_does_itself_what_the_small_one_does() {
+    let alone = tempfile::tempdir().unwrap();
+    let exe = alone.path().join("lettercase");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lettercase"), &exe).unwrap();
+    let bytes = pdf::letter("About claim CL2026000123", "", &[]);
+    let mut reports = Vec::new();
+    for exe in [exe, env!("CARGO_BIN_EXE_lettercase").into()] {
+        let extract = Extract::new(exe, std::env::temp_dir(), shipped().extract);
+        match extract.text(&file(&bytes), FileType::Pdf, &shipped().sniff).await.unwrap() {
+            ExtractOutcome::Done(text) => reports.push(text),
+            ExtractOutcome::Died { how } => panic!("{how:?}"),
+        }
+    }
+    assert_eq!(reports[0], reports[1]);
+    assert!(!reports[0].pages.is_empty());
 }
 
 async fn death(extract: &Extract, bytes: &[u8], container: Container) -> Death {

@@ -13,7 +13,7 @@ const STEPS: &[&[&str]] = &[
     &["http", "settings"],
     &["app"],
     &["cli", "fuzzing"],
-    &["main"],
+    &["main", "bin"],
 ];
 
 /// What a module may name beside that, with the reason.
@@ -241,6 +241,10 @@ fn what_the_rule_allows_is_not_reported() {
         ("src/cli/a.rs", "use crate::{app::App, settings::Settings, http::api}; use reqwest::Client;"),
         ("src/cli/bench.rs", "use std::process::Command;"),
         ("src/main.rs", "fn main() -> std::process::ExitCode { lettercase::cli::main() }"),
+        (
+            "src/bin/lettercase-extract.rs",
+            "use lettercase::intake::extract::child; fn main() -> std::process::ExitCode { child::program(vec![]) }",
+        ),
         ("src/lib.rs", "pub mod model; pub mod db;"),
     ] {
         let found = found(path, source);

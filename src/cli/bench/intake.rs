@@ -13,12 +13,15 @@ use serde::Serialize;
 use super::lists::bar;
 use super::peak_rss_bytes;
 use super::processors::{Processors, Shares};
+use crate::cases;
 use crate::cli::client::ApiClient;
 use crate::cli::node::Node;
 use crate::cli::submit::name_of;
 use crate::cli::{CliError, Environment, output};
 use crate::db::{Db, fill};
+use crate::delivery::notices;
 use crate::http::api::submissions::OpenRequest;
+use crate::letters::asks;
 use crate::model::case::CaseKind;
 use crate::model::ids::SubmissionId;
 use crate::model::submission::Said;
@@ -116,7 +119,8 @@ pub(super) async fn prepare(settings: &Settings, documents: i64) -> Result<(), C
     if documents > 0 {
         let bar = bar("documents", documents);
         let now = Context::system().now();
-        fill::fill(&db, now, documents, |made| bar.set_position(made.unsigned_abs())).await?;
+        let readers = [cases::READER, asks::READER, notices::READER];
+        fill::fill(&db, now, documents, &readers, |made| bar.set_position(made.unsigned_abs())).await?;
         bar.finish_and_clear();
     } else {
         fill::must_be_empty(&db).await?;

@@ -20,7 +20,7 @@ use super::processors::{Processors, Shares};
 use crate::app::{App, open_scanner, own_exe};
 use crate::cli::{CliError, Environment, output};
 use crate::db::letters::{self, Addressee, NewLetter};
-use crate::db::{Db, DbError, Stamp, events, work};
+use crate::db::{Db, DbError, Stamp, events, fill, work};
 use crate::intake::load::{Form, load};
 use crate::intake::plan::IntakePlan;
 use crate::intake::receive::{Arriving, Destination};
@@ -320,10 +320,11 @@ async fn drained(
     Ok(Backlog { per_s: f64::from(pieces) / took.as_secs_f64(), processors })
 }
 
-/// Pieces of work, and events that nobody has read yet.
+/// Pieces of work but for made ones, and events that nobody has read yet.
 async fn left(db: &Db) -> Result<u64, DbError> {
     let mut conn = db.read().await?;
-    let work: i64 = work::counts(&mut conn).await?.iter().map(|(_, _, n)| n).sum();
+    let counts = work::counts(&mut conn).await?;
+    let work: i64 = counts.iter().filter(|(stage, ..)| stage != fill::STAGE).map(|(_, _, n)| n).sum();
     let head = events::head(&mut conn).await?;
     let mut left = work + events::backlog(&mut conn).await?.0;
     for (_, position) in events::reader_positions(&mut conn).await? {

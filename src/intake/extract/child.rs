@@ -15,10 +15,22 @@ use crate::intake::sniff::finding::{Judged, Stop};
 use crate::intake::sniff::policy::SniffPolicy;
 use crate::intake::sniff::source::Source;
 use crate::model::judgement::FileType;
-use crate::outside::extract::{EXIT_FAULT, Job, confine};
+use crate::outside::extract::{EXIT_FAULT, Job, VERSION, confine};
 
 /// The exit code where memory ran out and was asked for politely (`EX_OSERR`).
 const EXIT_MEMORY: u8 = 71;
+
+/// The exit code of a program that was not told what to do (`EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+
+/// All that the program of its own does: `extract …` or `--version`.
+pub fn program(mut words: Vec<String>) -> ExitCode {
+    match words.first().map(String::as_str) {
+        Some("extract") => main(&words.split_off(1)),
+        Some("--version") => writeln!(io::stdout(), "{VERSION}").map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        _ => ExitCode::from(EXIT_USAGE),
+    }
+}
 
 /// Runs `inspect CONTAINER JOB`, `text TYPE JOB` or `split TYPE JOB`: the arguments behind `extract`. Limits are set before a byte
 /// of the file is read.
