@@ -8,7 +8,7 @@ pub mod messages;
 
 use jiff::Timestamp;
 
-use super::{Db, DbError, events, number};
+use super::{Db, DbError, number};
 use crate::model::ids::ReferenceNumber;
 use crate::model::submission::Said;
 
@@ -168,17 +168,11 @@ const EMPTY: &str = "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM document LIMIT 
     + (SELECT COUNT(*) FROM (SELECT 1 FROM posting LIMIT 1) AS p) AS n";
 
 /// Fills an empty database with `documents` made ones, of whole submissions; `tell` is told how many there are. The
-/// first came a year before `now`, and `readers` of events have read all of it.
+/// first came a year before `now`.
 ///
 /// # Errors
 /// [`DbError::Schema`] when the database is not empty, and when it fails.
-pub async fn fill(
-    db: &Db,
-    now: Timestamp,
-    documents: i64,
-    readers: &[&str],
-    tell: impl Fn(i64),
-) -> Result<(), DbError> {
+pub async fn fill(db: &Db, now: Timestamp, documents: i64, tell: impl Fn(i64)) -> Result<(), DbError> {
     must_be_empty(db).await?;
     let first = now.as_microsecond() - YEAR;
     let submissions = documents / PER_SUBMISSION;
@@ -197,16 +191,12 @@ pub async fn fill(
         tell(from * PER_SUBMISSION);
     }
     if submissions > 0 {
-        let head = submissions * EVENTS;
         let mut tx = db.begin().await?;
         sqlx::query("INSERT INTO seal (first_position, last_position, mac, at) VALUES (1, $1, 'made', $2)")
-            .bind(head)
+            .bind(submissions * EVENTS)
             .bind(first)
             .execute(&mut *tx)
             .await?;
-        for reader in readers {
-            events::move_reader(&mut tx, reader, 0, head).await?;
-        }
         tx.commit().await?;
     }
     settle(db).await

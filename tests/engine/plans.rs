@@ -26,7 +26,7 @@ fn t(text: &str) -> P {
 async fn filled(url: &str) -> Db {
     let db = Db::open(url).await.unwrap();
     db.migrate().await.unwrap();
-    fill::fill(&db, start(), DOCUMENTS, &[], |_| {}).await.unwrap();
+    fill::fill(&db, start(), DOCUMENTS, |_| {}).await.unwrap();
     db
 }
 
@@ -162,7 +162,7 @@ async fn made_rows_obey_the_ledger_and_only_an_empty_database_takes_them(db: &Db
         "counted so far and no further"
     );
     drop(conn);
-    let again = fill::fill(db, start(), 4, &[], |_| {}).await;
+    let again = fill::fill(db, start(), 4, |_| {}).await;
     assert!(matches!(again, Err(DbError::Schema(_))), "{again:?}");
 }
 

@@ -181,7 +181,7 @@ fn who_is_one_too_many_is_told_when_to_come_again_on_postgres() {
 
 /// Work that waits, of documents that are there: what a claim, a look and a count have to go through.
 async fn queue(db: &Db, documents: i64) {
-    fill::fill(db, start(), documents, &[], |_| {}).await.unwrap();
+    fill::fill(db, start(), documents, |_| {}).await.unwrap();
     let mut tx = db.begin().await.unwrap();
     sqlx::query(
         "INSERT INTO work (subject, stage, state, attempts, due_at, created_at)

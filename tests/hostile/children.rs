@@ -11,15 +11,19 @@ use super::build::{noise, office, pdf};
 use super::{extract, file, shipped, verdict};
 use lettercase::intake::sniff::{SniffError, sniff};
 
+/// Makes a program of a script. Another process writes it: a descriptor of ours, inherited by a child of another test,
+/// would keep it busy.
+fn write_program(path: &Path, script: &str) {
+    let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#;
+    let status = std::process::Command::new("sh").args(["-c", write, "sh", script]).arg(path).status().unwrap();
+    assert!(status.success());
+}
+
 /// A child that is another program.
 fn stand_in(script: &str, limits: ExtractLimits) -> (Extract, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("child");
-    // Another process writes it: a descriptor of ours, inherited by a child of another test, would keep the
-    // script busy.
-    let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#;
-    let status = std::process::Command::new("sh").args(["-c", write, "sh", script]).arg(&path).status().unwrap();
-    assert!(status.success());
+    write_program(&path, script);
     (Extract::new(path, std::env::temp_dir(), limits), dir)
 }
 
@@ -29,9 +33,7 @@ fn children_are_of_the_small_program_if_it_is_there_and_of_this_version() {
     let own = dir.path().join("lettercase");
     assert_eq!(program_beside(own.clone()), own);
 
-    let small = dir.path().join("lettercase-extract");
-    let write = r#"printf '#!/bin/sh\necho lettercase-extract 0.0.1\n' > "$1" && chmod 755 "$1""#;
-    assert!(std::process::Command::new("sh").args(["-c", write, "sh"]).arg(&small).status().unwrap().success());
+    write_program(&dir.path().join("lettercase-extract"), "echo lettercase-extract 0.0.1");
     assert_eq!(program_beside(own.clone()), own, "another version");
 
     let built = Path::new(env!("CARGO_BIN_EXE_lettercase"));

@@ -158,7 +158,7 @@ pub(super) async fn run(args: ListsArgs) -> Result<(), CliError> {
         db.migrate().await?;
         if !args.filled {
             let bar = self::bar("documents", documents);
-            fill::fill(&db, now, documents, &[], |made| bar.set_position(made.unsigned_abs())).await?;
+            fill::fill(&db, now, documents, |made| bar.set_position(made.unsigned_abs())).await?;
             bar.finish_and_clear();
             let bar = self::bar("messages", messages);
             fill::messages::fill(&db, now, messages, |made| bar.set_position(made.unsigned_abs())).await?;
