@@ -20,6 +20,7 @@ pub mod events;
 mod faults;
 pub mod fax_jobs;
 pub mod fill;
+pub mod glance;
 pub mod idempotency;
 pub mod keys;
 pub mod leases;

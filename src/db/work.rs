@@ -1,7 +1,7 @@
 //! The queue of work. It is filled in the transaction of the state it belongs to, and emptied in the
 //! transaction of the state that follows.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::{Conn, Db, DbError, Flavor, Stamp, exactly_one, instant, number, opt_instant, opt_text, text};
+use crate::model::ids::SubmissionId;
 
 /// A piece of work taken by this node for a while. Its token fences: whoever finishes with an old one changes
 /// nothing.
@@ -151,33 +152,13 @@ pub fn next_dues(stages: usize) -> String {
     format!("SELECT stage, CAST(MIN(due) AS BIGINT) AS due FROM ({}) AS each GROUP BY stage", each.join(" UNION ALL "))
 }
 
-/// When the next piece of work of each of these stages is due; one that has none is left out.
-///
-/// # Errors
-/// When the database fails.
-pub async fn next_due_of(conn: &mut Conn, stages: &[&str]) -> Result<HashMap<String, Timestamp>, DbError> {
-    if stages.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let query =
-        stages.iter().fold(sqlx::query(AssertSqlSafe(next_dues(stages.len()))), |query, stage| query.bind(*stage));
-    let rows = query.fetch_all(conn).await?;
-    let mut found = HashMap::new();
-    for row in &rows {
-        // asked for in the statement, SQLite would walk through all that waits
-        if let Some(due) = opt_instant(row, "due")? {
-            found.insert(text(row, "stage")?, due);
-        }
-    }
-    Ok(found)
-}
-
 /// When the stage's next piece of work is due, if it has any.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn next_due(conn: &mut Conn, stage: &str) -> Result<Option<Timestamp>, DbError> {
-    Ok(next_due_of(conn, &[stage]).await?.remove(stage))
+    let row = sqlx::query(AssertSqlSafe(next_dues(1))).bind(stage).fetch_optional(conn).await?;
+    row.map_or(Ok(None), |row| opt_instant(&row, "due"))
 }
 
 /// How much of a stage's work waits, counted no further than to a limit: the parameters are the two. By the order no
@@ -318,6 +299,21 @@ pub async fn dead_letters(conn: &mut Conn, after: Option<After<'_>>, limit: i64)
     .fetch_all(conn)
     .await?;
     rows.iter().map(read).collect()
+}
+
+/// Which documents of a submission have work that failed for good.
+///
+/// # Errors
+/// When the database fails.
+pub async fn dead_of_submission(conn: &mut Conn, submission: &SubmissionId) -> Result<HashSet<String>, DbError> {
+    let rows = sqlx::query(
+        "SELECT w.subject FROM document d JOIN work w ON w.subject = d.id
+         WHERE d.submission_id = $1 AND w.state = 'dead'",
+    )
+    .bind(submission.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| text(row, "subject")).collect()
 }
 
 /// What waits or runs for one subject.

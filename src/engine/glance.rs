@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Engine;
-use crate::db::{self, DbError};
+use crate::db::{DbError, glance};
 
 /// An older answer is not given: work of other nodes wakes nobody here.
 const HOLDS: Duration = Duration::from_millis(100);
+/// The next look is not sooner after the last one: who is woken meanwhile waits and gets the same answer.
+const APART: Duration = Duration::from_millis(5);
 
 /// What was found. Each stage and reader is answered once: who asks again has done something since.
 pub(super) struct Glance {
@@ -45,6 +47,10 @@ impl Engine {
         {
             return Ok(Some(told));
         }
+        if let Some(glance) = last.as_ref() {
+            tokio::time::sleep_until(glance.at + APART).await;
+        }
+        let woken = *self.0.wake.borrow();
         Ok(answer(last.insert(self.look(woken).await?)))
     }
 
@@ -52,13 +58,11 @@ impl Engine {
         let at = Instant::now();
         let mut conn = self.0.db.read().await?;
         let stages = self.stages();
-        let found = db::work::next_due_of(&mut conn, &stages).await?;
-        let due = stages.into_iter().map(|stage| (stage, found.get(stage).copied())).collect();
-        let head = db::events::head(&mut conn).await?;
-        let come: HashMap<String, i64> = db::events::reader_positions(&mut conn).await?.into_iter().collect();
+        let found = glance::look(&mut conn, &stages).await?;
+        let due = stages.into_iter().map(|stage| (stage, found.due.get(stage).copied())).collect();
         let news = self.0.readers.iter().map(|reader| {
             let name = reader.name();
-            (name, come.get(name).copied().unwrap_or_default() < head)
+            (name, found.readers.get(name).copied().unwrap_or_default() < found.head)
         });
         Ok(Glance { woken, at, due, news: news.collect() })
     }

@@ -29,6 +29,9 @@ use crate::db::work::{self, Claim, GiveBack};
 
 /// How long an idle worker waits for a wake-up before it looks by itself: work of other nodes wakes nobody here.
 const IDLE: Duration = Duration::from_millis(500);
+/// The next seal is not sooner after the last one. Each is an object in the store and two transactions, and has every reader
+/// read on: what comes meanwhile shares one.
+const SEALS_APART: Duration = Duration::from_millis(50);
 /// How long running work may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -275,7 +278,10 @@ impl Engine {
             wake.borrow_and_update();
             match self.0.sequencer.seal(&self.0.db, self.stamp()).await {
                 Ok(0) => wait(&mut wake, IDLE).await,
-                Ok(_) => self.wake(),
+                Ok(_) => {
+                    self.wake();
+                    self.rest(SEALS_APART).await;
+                }
                 Err(error) => {
                     tracing::warn!(error = %error, "could not seal events");
                     self.rest(PAUSE).await;

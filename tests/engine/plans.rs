@@ -3,7 +3,9 @@
 
 use jiff::Timestamp;
 use lettercase::db::submissions::Filter;
-use lettercase::db::{Db, DbError, Flavor, digest_mails, documents, events, fill, ledger, submissions, tasks, work};
+use lettercase::db::{
+    Db, DbError, Flavor, digest_mails, documents, events, fill, glance, ledger, submissions, tasks, work,
+};
 use lettercase::model::ids::Tin;
 use sqlx::Row as _;
 
@@ -112,6 +114,7 @@ fn asked(db: &Db, now: Timestamp) -> Vec<Asked> {
         ),
         ("length of the queue", work::WAITING, vec![t(fill::STAGE), P::N(10_000)], false),
         ("next work", work::next_dues(2).leak(), vec![t(fill::STAGE), t("scan")], false),
+        ("what there is to do", glance::statement(2).leak(), vec![t(fill::STAGE), t("scan")], false),
     ]
 }
 
@@ -119,7 +122,7 @@ fn asked(db: &Db, now: Timestamp) -> Vec<Asked> {
 fn faults(plan: &str, in_order: bool) -> Vec<&str> {
     let whole = |line: &str| {
         ["document", "submission", "task", "event", "work"].iter().any(|table| {
-            line.contains(&format!("Seq Scan on {table}"))
+            line.contains(&format!("Seq Scan on {table} "))
                 || line.trim_start_matches(['|', '-', '`', ' ']) == format!("SCAN {table}")
                 // an index walked through from one end to the other is a table read whole, unless it is by its order
                 || (line.contains(&format!("SCAN {table} ")) && !line.contains("submission_by_created"))

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
@@ -27,6 +27,9 @@ use crate::model::ids::SubmissionId;
 use crate::model::submission::Said;
 use crate::outside::context::Context;
 use crate::settings::Settings;
+
+/// Something is wrong when no submission has ended for so long.
+const STALLED: Duration = Duration::from_secs(600);
 
 /// How intake is measured.
 #[derive(clap::Args)]
@@ -199,42 +202,53 @@ async fn measure(
     })
 }
 
-/// Sends the files in submissions of up to ten and waits until all have ended. Answers how long each took to be
-/// acknowledged, in milliseconds, the quickest first.
+/// Sends the files in submissions of up to ten, each as a sender of its own, and waits until all have ended. Answers how
+/// long each file took to be acknowledged, in milliseconds, the quickest first.
 async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> Result<Vec<f64>, CliError> {
-    let mut groups: Vec<(SubmissionId, Vec<PathBuf>)> = Vec::new();
-    for files in paths.chunks(10) {
-        let request = OpenRequest {
-            kind: CaseKind::Reconsideration,
-            brand: None,
-            said: Said::default(),
-            sender_reference: None,
-            resubmits: None,
-        };
-        groups.push((client.open(&request).await?.id, files.to_vec()));
-    }
-    let uploads = groups.iter().flat_map(|(id, files)| (0..).zip(files).map(move |(n, file)| (id, n, file)));
-    let mut took_ms: Vec<f64> = futures::stream::iter(uploads)
-        .map(|(id, n, file): (_, usize, _)| async move {
-            // files of one name may lie in different folders
-            let name = format!("{n}-{}", name_of(file));
-            let began = Instant::now();
-            client.add(id, &name, file, &ProgressBar::hidden()).await?;
-            Ok::<_, CliError>(began.elapsed().as_secs_f64() * 1e3)
-        })
+    // with few files each sender has one
+    let files_each = paths.len().div_ceil(concurrency).clamp(1, 10);
+    let sent: Vec<(SubmissionId, Vec<f64>)> = futures::stream::iter(paths.chunks(files_each))
+        .map(|files| send(client, files))
         .buffer_unordered(concurrency)
         .try_collect()
         .await?;
+    let mut took_ms: Vec<f64> = sent.iter().flat_map(|(_, took_ms)| took_ms).copied().collect();
     took_ms.sort_unstable_by(f64::total_cmp);
-    for (id, _) in &groups {
-        client.submit(id).await?;
+    let mut ended = std::pin::pin!(
+        futures::stream::iter(sent)
+            .map(|(id, _)| async move { client.wait(&id, |_| {}).await })
+            .buffer_unordered(concurrency)
+    );
+    loop {
+        match tokio::time::timeout(STALLED, ended.try_next()).await {
+            Ok(Ok(Some(_))) => {}
+            Ok(Ok(None)) => return Ok(took_ms),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(CliError::Usage(format!("no submission came to its end for {STALLED:?}"))),
+        }
     }
-    futures::stream::iter(groups)
-        .map(|(id, _)| async move { client.wait(&id, |_| {}).await })
-        .buffer_unordered(concurrency)
-        .try_for_each(|_| async { Ok(()) })
-        .await?;
-    Ok(took_ms)
+}
+
+/// One submission: opened, its files sent one after another, submitted.
+async fn send(client: &ApiClient, files: &[PathBuf]) -> Result<(SubmissionId, Vec<f64>), CliError> {
+    let request = OpenRequest {
+        kind: CaseKind::Reconsideration,
+        brand: None,
+        said: Said::default(),
+        sender_reference: None,
+        resubmits: None,
+    };
+    let id = client.open(&request).await?.id;
+    let mut took_ms = Vec::new();
+    for (n, file) in files.iter().enumerate() {
+        // files of one name may lie in different folders
+        let name = format!("{n}-{}", name_of(file));
+        let began = Instant::now();
+        client.add(&id, &name, file, &ProgressBar::hidden()).await?;
+        took_ms.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    client.submit(&id).await?;
+    Ok((id, took_ms))
 }
 
 /// Seconds that clamdscan takes for the same files with the same clamd.

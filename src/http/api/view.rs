@@ -1,6 +1,8 @@
 //! What callers see of a submission and its documents. Identifiers and file names are for who sent them; the
 //! field names are stable.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -166,9 +168,13 @@ pub fn record_of_case(case: &CaseFile) -> Record<'_> {
 pub async fn of_submission(conn: &mut Conn, submission: Submission, eyes: Eyes<'_>) -> Result<SubmissionView, DbError> {
     let answer = submissions::case_answer(conn, &submission.id).await?;
     let rows = documents::of_submission(conn, &submission.id).await?;
+    let failed = match rows.iter().any(|row| may_have_failed(row.state)) {
+        true => work::dead_of_submission(conn, &submission.id).await?,
+        false => HashSet::new(),
+    };
     let mut views = Vec::with_capacity(rows.len());
     for row in &rows {
-        views.push(of_document(conn, row, eyes).await?);
+        views.push(shown(conn, row, eyes, failed.contains(row.id.as_str())).await?);
     }
     view(conn, submission, answer, views, eyes).await
 }
@@ -222,6 +228,18 @@ fn has_ended(state: SubmissionState, documents: &[DocumentView]) -> bool {
 /// # Errors
 /// When the database fails.
 pub async fn of_document(conn: &mut Conn, row: &Document, eyes: Eyes<'_>) -> Result<DocumentView, DbError> {
+    let failed = may_have_failed(row.state)
+        && work::of_subject(conn, row.id.as_str()).await?.iter().any(|work| work.state == "dead");
+    shown(conn, row, eyes, failed).await
+}
+
+/// Whether work on a document in this state may have failed for good.
+const fn may_have_failed(state: DocumentState) -> bool {
+    matches!(state, DocumentState::Received | DocumentState::Scanning | DocumentState::Stored)
+}
+
+/// What is shown of a document; `failed` is whether work on it failed for good.
+async fn shown(conn: &mut Conn, row: &Document, eyes: Eyes<'_>, failed: bool) -> Result<DocumentView, DbError> {
     let case = case_for(conn, row.case_id.as_ref(), eyes).await?;
     let candidates: Vec<Proposal> = match row.state {
         DocumentState::NeedsReview | DocumentState::Matched if eyes.decide() => {
@@ -235,12 +253,7 @@ pub async fn of_document(conn: &mut Conn, row: &Document, eyes: Eyes<'_>) -> Res
         }
         _ => (Vec::new(), candidates),
     };
-    let needs_operator = match row.state {
-        DocumentState::Received | DocumentState::Scanning | DocumentState::Stored => {
-            work::of_subject(conn, row.id.as_str()).await?.iter().any(|work| work.state == "dead")
-        }
-        _ => false,
-    };
+    let needs_operator = failed && may_have_failed(row.state);
     let why = match row.state {
         _ if needs_operator => Some("its processing failed for good; an operator has to look at it".to_owned()),
         DocumentState::NeedsReview if !eyes.decide() => Some("a person has to choose its case".to_owned()),
