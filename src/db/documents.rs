@@ -383,9 +383,10 @@ pub async fn transition(
     exactly_one(&done, "document")?;
     let kind = ledger::Kind::Document;
     ledger::post(conn, stamp, kind, document.id.as_str(), Some(from.as_str()), to.as_str()).await?;
-    match TaskKind::of(to) {
-        Some(task) => tasks::put(conn, stamp, document, task, change.due_at).await?,
-        None => tasks::remove(conn, &document.id).await?,
+    match (TaskKind::of(from), TaskKind::of(to)) {
+        (_, Some(task)) => tasks::put(conn, stamp, document, task, change.due_at).await?,
+        (Some(_), None) => tasks::remove(conn, &document.id).await?,
+        (None, None) => {}
     }
     if accepted.is_some() {
         ledger::receipt(conn, stamp, kind, document.id.as_str(), &document.brand).await?;

@@ -1,9 +1,10 @@
 //! Events: appended without a position, sealed in order, read by position.
 
 use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_number, opt_text, parsed, text};
+use super::{Conn, DbError, Stamp, exactly_one, instant, number, opt_number, opt_text, padded, parsed, places, text};
 use crate::model::event::{Event, NewEvent};
 
 /// A page of the audit log: parameters are instant and position that it lies behind, the first instant, subject, actor,
@@ -71,18 +72,41 @@ pub async fn unsealed(conn: &mut Conn, limit: i64) -> Result<Vec<Event>, DbError
     rows.iter().map(read).collect()
 }
 
-/// Gives an event its position and digest.
+/// An event's place in the log.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    /// The event.
+    pub id: &'a str,
+    /// Its position.
+    pub position: i64,
+    /// The digest of what it says there.
+    pub digest: String,
+}
+
+/// The statement that gives so many events their places; its parameters are id, position and digest of each.
+pub fn placing(events: usize) -> String {
+    // each is looked up by its id: a planner would go through all that have no position
+    format!(
+        "UPDATE event SET position = v.column2, digest = v.column3 FROM (VALUES {}) AS v
+         WHERE event.id = v.column1 AND event.position + 0 IS NULL",
+        places(events, 1, "($, $, $)")
+    )
+}
+
+/// Gives events their places.
 ///
 /// # Errors
-/// When the database fails or the event has a position already.
-pub async fn set_position(conn: &mut Conn, id: &str, position: i64, digest: &str) -> Result<(), DbError> {
-    let done = sqlx::query("UPDATE event SET position = $1, digest = $2 WHERE id = $3 AND position IS NULL")
-        .bind(position)
-        .bind(digest)
-        .bind(id)
-        .execute(conn)
-        .await?;
-    exactly_one(&done, "event")
+/// When the database fails or one of them has a place already.
+pub async fn place(conn: &mut Conn, events: &[Place<'_>]) -> Result<(), DbError> {
+    let rows = padded(events);
+    let statement = sqlx::query(AssertSqlSafe(placing(rows.len())));
+    let query =
+        rows.iter().fold(statement, |query, row| query.bind(row.id).bind(row.position).bind(row.digest.as_str()));
+    let done = query.execute(conn).await?;
+    if done.rows_affected() != events.len() as u64 {
+        return Err(DbError::Stale { what: "event" });
+    }
+    Ok(())
 }
 
 /// Sealed events behind `position`, in order, with their stored digests.

@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::db::events::{self, Seal};
+use crate::db::events::{self, Place, Seal};
 use crate::db::{Db, DbError, Stamp, leases};
 use crate::model::event::Event;
 use crate::model::ids::IdError;
@@ -111,13 +111,13 @@ impl Sequencer {
             return Ok(0);
         }
         let first_position = position + 1;
-        let mut digests = Vec::with_capacity(batch.len());
+        let mut places = Vec::with_capacity(batch.len());
         for event in &batch {
             position += 1;
-            let digest = digest(event, position);
-            events::set_position(&mut tx, event.id.as_str(), position, &digest).await?;
-            digests.push(digest);
+            places.push(Place { id: event.id.as_str(), position, digest: digest(event, position) });
         }
+        events::place(&mut tx, &places).await?;
+        let digests: Vec<String> = places.into_iter().map(|place| place.digest).collect();
         let previous = last.map(|seal| seal.mac).unwrap_or_default();
         let mac = chain(&self.key, &previous, first_position, &digests);
         events::put_seal(&mut tx, stamp, &Seal { first_position, last_position: position, mac }).await?;

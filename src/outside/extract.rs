@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use wait_timeout::ChildExt;
 
 /// Limits of the child: table `[extract]` of `pipelines/intake.toml`, where each is explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,16 +104,32 @@ const PROGRAM: &str = "lettercase-extract";
 /// What [`PROGRAM`] prints when asked for its version.
 pub const VERSION: &str = concat!("lettercase-extract ", env!("CARGO_PKG_VERSION"));
 
+/// How long [`PROGRAM`] may take to tell its version.
+const ASKED: Duration = Duration::from_secs(5);
+
 /// The small program beside the main one, `own`, if it is there and of this version; or `own`, which does the same and
 /// takes longer to start.
 pub fn program_beside(own: PathBuf) -> PathBuf {
     let small = own.with_file_name(PROGRAM);
-    let told = std::process::Command::new(&small).arg("--version").env_clear().output();
-    if told.is_ok_and(|told| told.stdout.trim_ascii_end() == VERSION.as_bytes()) {
+    if version_of(&small).is_ok_and(|version| version.trim_ascii_end() == VERSION.as_bytes()) {
         return small;
     }
     tracing::info!(program = %small.display(), "not there in this version: documents are read by the program itself");
     own
+}
+
+fn version_of(program: &Path) -> io::Result<Vec<u8>> {
+    let mut child = std::process::Command::new(program)
+        .arg("--version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if child.wait_timeout(ASKED)?.is_none() {
+        child.kill()?;
+    }
+    Ok(child.wait_with_output()?.stdout)
 }
 
 /// Runs extract children, a bounded number at a time.

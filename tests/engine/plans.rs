@@ -114,6 +114,12 @@ fn asked(db: &Db, now: Timestamp) -> Vec<Asked> {
         ),
         ("length of the queue", work::WAITING, vec![t(fill::STAGE), P::N(10_000)], false),
         ("next work", work::next_dues(2).leak(), vec![t(fill::STAGE), t("scan")], false),
+        (
+            "places of events",
+            events::placing(2).leak(),
+            vec![t("one"), P::N(1), t("digest"), t("other"), P::N(2), t("digest")],
+            false,
+        ),
         ("what there is to do", glance::statement(2).leak(), vec![t(fill::STAGE), t("scan")], false),
     ]
 }

@@ -36,6 +36,10 @@ fn children_are_of_the_small_program_if_it_is_there_and_of_this_version() {
     write_program(&dir.path().join("lettercase-extract"), "echo lettercase-extract 0.0.1");
     assert_eq!(program_beside(own.clone()), own, "another version");
 
+    std::fs::remove_file(dir.path().join("lettercase-extract")).unwrap();
+    write_program(&dir.path().join("lettercase-extract"), "echo lettercase-extract; exec sleep 600");
+    assert_eq!(program_beside(own.clone()), own, "one that never ends");
+
     let built = Path::new(env!("CARGO_BIN_EXE_lettercase"));
     assert_eq!(program_beside(built.into()), Path::new(env!("CARGO_BIN_EXE_lettercase-extract")));
 }
