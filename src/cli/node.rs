@@ -15,6 +15,7 @@ use crate::digests::{Digests, heartbeat};
 use crate::http::api::{Api, Serves};
 use crate::http::server;
 use crate::intake::sources::Sources;
+use crate::outside::contained::contained;
 use crate::outside::metrics;
 use crate::outside::spool::survive_file_limits;
 use crate::settings::Settings;
@@ -173,47 +174,33 @@ async fn keep_metrics(handle: PrometheusHandle, mut stopping: watch::Receiver<bo
     }
 }
 
+/// One look after a part of what lies here. What one part fails at keeps no other from being looked after.
+async fn pass<T, E>(part: &'static str, looking: impl Future<Output = Result<T, E>>)
+where
+    T: std::fmt::Debug + Default + PartialEq,
+    E: std::fmt::Display,
+{
+    match contained(part, looking).await {
+        Some(Ok(done)) if done != T::default() => tracing::info!(part, ?done, "looked after"),
+        Some(Err(error)) => tracing::warn!(part, error = %error, "could not look after"),
+        Some(Ok(_)) | None => {}
+    }
+}
+
 async fn reconcile(app: App, mut stopping: watch::Receiver<bool>) {
     loop {
         let pause = tokio::time::timeout(app.intake.reconcile_every(), stopping.wait_for(|stop| *stop));
         if pause.await.is_ok() {
             return;
         }
-        match app.intake.reconcile(&app.settings.node).await {
-            Ok(mended) if mended != Default::default() => tracing::info!(?mended, "reconciled"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "could not reconcile"),
-        }
-        match app.letters.reconcile(&app.settings.node).await {
-            Ok(kept) if kept != Default::default() => tracing::info!(?kept, "looked after letters"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "could not look after letters"),
-        }
-        match app.correspondence.reconcile(&app.settings.node).await {
-            Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended the Messaging Center"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "could not tend the Messaging Center"),
-        }
-        match app.paper.reconcile(&app.settings.node).await {
-            Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended print batches"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "could not tend print batches"),
-        }
-        match app.fax.reconcile(&app.settings.node).await {
-            Ok(tended) if tended != Default::default() => tracing::info!(?tended, "tended faxes"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "could not tend faxes"),
-        }
-        match app.retention.work(&app.settings.node).await {
-            Ok(worked) if worked != Default::default() => tracing::info!(?worked, "destroyed what is due"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "could not destroy what is due"),
-        }
-        match app.digests.look_at_returns(&app.settings.node).await {
-            Ok(looked) if looked != Default::default() => tracing::info!(?looked, "took mails that came back"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "could not take mails that came back"),
-        }
+        let node = &app.settings.node;
+        pass("documents", app.intake.reconcile(node)).await;
+        pass("letters", app.letters.reconcile(node)).await;
+        pass("the Messaging Center", app.correspondence.reconcile(node)).await;
+        pass("print batches", app.paper.reconcile(node)).await;
+        pass("faxes", app.fax.reconcile(node)).await;
+        pass("retention", app.retention.work(node)).await;
+        pass("returned mails", app.digests.look_at_returns(node)).await;
         app.engine.wake();
     }
 }
@@ -242,7 +229,7 @@ const DIGESTS_EVERY: Duration = Duration::from_secs(1);
 /// Plans the runs that are due, and ends those whose mails have ended, again and again.
 async fn plan_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
     while tokio::time::timeout(DIGESTS_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
-        if let Err(error) = digests.plan_due(|| !*stopping.borrow()).await {
+        if let Some(Err(error)) = contained("planning digests", digests.plan_due(|| !*stopping.borrow())).await {
             tracing::warn!(error = %error, "could not plan digests");
         }
     }
@@ -256,7 +243,7 @@ async fn send_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
     };
     let sender = Sender::new(digests, mail);
     while tokio::time::timeout(DIGESTS_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
-        let sending = sender.send_due();
+        let sending = contained("sending digests", sender.send_due());
         tokio::pin!(sending);
         let sent = tokio::select! {
             sent = &mut sending => sent,
@@ -267,9 +254,9 @@ async fn send_digests(digests: Digests, mut stopping: watch::Receiver<bool>) {
             }
         };
         match sent {
-            Ok(0) => {}
-            Ok(mails) => tracing::info!(mails, "handed mails to relays"),
-            Err(error) => tracing::warn!(error = %error, "could not send mails"),
+            Some(Ok(0)) | None => {}
+            Some(Ok(mails)) => tracing::info!(mails, "handed mails to relays"),
+            Some(Err(error)) => tracing::warn!(error = %error, "could not send mails"),
         }
     }
 }
@@ -281,14 +268,14 @@ async fn watch(sources: Sources, at: usize, mut stopping: watch::Receiver<bool>)
     while tokio::time::timeout(pause, stopping.wait_for(|stop| *stop)).await.is_err() {
         pause = sources.every();
         let looked = tokio::select! {
-            looked = sources.look(source) => looked,
+            looked = contained("a source", sources.look(source)) => looked,
             // what was being taken is ended as broken off, and begun again after the start
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         match looked {
-            Ok(look) if look.more && !look.elsewhere => pause = Duration::ZERO,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(source = source.number, error = %error, "could not look at a source"),
+            Some(Ok(look)) if look.more && !look.elsewhere => pause = Duration::ZERO,
+            Some(Ok(_)) | None => {}
+            Some(Err(error)) => tracing::warn!(source = source.number, error = %error, "could not look at a source"),
         }
     }
     if let Err(error) = sources.release(source).await {

@@ -346,6 +346,40 @@ pub async fn reader_positions(conn: &mut Conn) -> Result<Vec<(String, i64)>, DbE
     rows.iter().map(|row| Ok((text(row, "name")?, number(row, "position")?))).collect()
 }
 
+/// How far a reader is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The reader.
+    pub name: String,
+    /// Sealed events that it has not read.
+    pub count: i64,
+    /// When the first of them was written.
+    pub oldest_at: Option<Timestamp>,
+}
+
+/// How far each reader is behind.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unread(conn: &mut Conn) -> Result<Vec<Unread>, DbError> {
+    // positions are without gaps: their difference is a count
+    let rows = sqlx::query(
+        "SELECT r.name AS name, COALESCE((SELECT MAX(position) FROM event), 0) - r.position AS n, e.at AS oldest
+         FROM event_reader r LEFT JOIN event e ON e.position = r.position + 1 ORDER BY r.name",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Unread {
+                name: text(row, "name")?,
+                count: number(row, "n")?,
+                oldest_at: super::opt_instant(row, "oldest")?,
+            })
+        })
+        .collect()
+}
+
 /// Moves the reader `name` from one position to the next.
 ///
 /// # Errors

@@ -1,6 +1,12 @@
 //! What a database's own words mean to us: whether time heals it, and whom it concerns.
 
 use std::fmt;
+use std::time::Duration;
+
+use super::DbError;
+
+/// Longer than any statement of ours may take (`statement_timeout`): who has no answer by then gets none.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(70);
 
 /// What stands in the way of a statement for now, and not by the statement's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +110,31 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Waits for what the database is asked, but not for ever: a server whose machine is gone says nothing, not even that, and
+/// what waits for it would stand still until somebody looks.
+///
+/// # Errors
+/// [`DbError::Unavailable`] when no answer came.
+pub async fn answered<T>(asked: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    answered_within(ANSWERS_WITHIN, asked).await
+}
+
+async fn answered_within<T>(limit: Duration, asked: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    let silent = || sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(silent().into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_says_nothing_is_away() {
+        let silent = std::future::pending::<Result<(), DbError>>();
+        let fault = answered_within(Duration::from_millis(20), silent).await.unwrap_err().fault();
+        assert_eq!(fault, Some(Fault::Away));
+        assert_eq!(answered_within(Duration::from_secs(20), async { Ok(3) }).await.ok(), Some(3));
+    }
 
     #[test]
     fn a_code_is_a_fault_that_time_heals_or_none() {

@@ -59,7 +59,7 @@ use thiserror::Error;
 
 use crate::outside::context::Context;
 
-pub use faults::Fault;
+pub use faults::{Fault, answered};
 
 /// A connection, inside a transaction or not.
 pub type Conn = sqlx::AnyConnection;

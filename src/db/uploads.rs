@@ -77,6 +77,12 @@ impl Upload {
     pub const fn is_whole(&self) -> bool {
         self.offset_bytes == self.length_bytes
     }
+
+    /// Whether its time is over. That of one whose bytes are all there never is: they were accepted, however long it
+    /// takes to make them a document.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        !self.is_whole() && self.expires_at <= now
+    }
 }
 
 /// A part: what one request brought.
@@ -345,6 +351,22 @@ pub async fn uncompleted(conn: &mut Conn, stamp: Stamp<'_>, limit: i64) -> Resul
          AND (lease_token IS NULL OR lease_until < $1) ORDER BY due_at, id LIMIT $2"
     ))
     .bind(stamp.now())
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Uploads that are not whole and whose time was over before `before` (microseconds).
+///
+/// # Errors
+/// When the database fails.
+pub async fn expired(conn: &mut Conn, before: i64, limit: i64) -> Result<Vec<Upload>, DbError> {
+    let rows = sqlx::query(select!(
+        "WHERE state = 'receiving' AND offset_bytes < length_bytes AND expires_at < $1
+         ORDER BY expires_at, id LIMIT $2"
+    ))
+    .bind(before)
     .bind(limit)
     .fetch_all(conn)
     .await?;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Engine;
-use crate::db::{DbError, glance};
+use crate::db::{DbError, answered, glance};
 
 /// An older answer is not given: work of other nodes wakes nobody here.
 const HOLDS: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ impl Engine {
             tokio::time::sleep_until(glance.at + APART).await;
         }
         let woken = *self.0.wake.borrow();
-        Ok(answer(last.insert(self.look(woken).await?)))
+        Ok(answer(last.insert(answered(self.look(woken)).await?)))
     }
 
     async fn look(&self, woken: u64) -> Result<Glance, DbError> {

@@ -171,7 +171,7 @@ impl Engine {
     }
 
     async fn claim(&self, stage: &str, policy: &WorkPolicy, limit: i64) -> Result<Vec<Claim>, DbError> {
-        db::work::claim(&self.0.db, self.stamp(), stage, &self.0.node, policy.lease(), limit).await
+        db::answered(db::work::claim(&self.0.db, self.stamp(), stage, &self.0.node, policy.lease(), limit)).await
     }
 
     /// Does one claimed piece of work to its end: advanced, given back, or a dead letter.
@@ -186,7 +186,7 @@ impl Engine {
         let stage = runner.name();
         let span = Span::step(&self.0.ctx, stage, &claim.subject).number("lettercase.attempt", claim.attempts);
         let began = Instant::now();
-        let result = if claim.attempts > policy.tries {
+        let mut result = if claim.attempts > policy.tries {
             Err(StageError::Fail { why: "each try ended the process or its lease".into() })
         } else {
             tokio::select! {
@@ -195,10 +195,12 @@ impl Engine {
                 () = is_true(&self.0.overdue) => Err(StageError::Pause { why: "the node stops".into() }),
             }
         };
-        let settled = self.settle(policy, &claim, &result).await;
-        if let Err(error) = settled {
+        match db::answered(self.settle(policy, &claim, &result)).await {
+            Ok(()) => {}
+            // The lease had run out and another has the work: what looked amiss here was its doing.
+            Err(DbError::Stale { .. }) => result = Err(StageError::Lost),
             // The lease runs out and the work is taken again.
-            tracing::warn!(stage, subject = claim.subject, error = %error, "could not settle work");
+            Err(error) => tracing::warn!(stage, subject = claim.subject, error = %error, "could not settle work"),
         }
         self.wake();
         let outcome = match &result {
@@ -218,6 +220,10 @@ impl Engine {
         Stamp { ctx: &self.0.ctx, actor }
     }
 
+    /// Gives back what did not come to its end, or buries it.
+    ///
+    /// # Errors
+    /// [`DbError::Stale`] when what is to be buried is another's by now.
     async fn settle(
         &self,
         policy: &WorkPolicy,
@@ -247,10 +253,12 @@ impl Engine {
                 db::work::give_back(&mut tx, claim, self.stamp().after(wait), GiveBack::Tried, why).await?;
             }
             StageError::Retry { why } | StageError::Fail { why } => {
-                tracing::error!(stage = claim.stage, subject = claim.subject, why, "dead letter");
-                metrics::counter!("lettercase_dead_letters_total", "stage" => claim.stage.clone()).increment(1);
                 db::work::bury(&mut tx, claim, why).await?;
                 tell_of_work(&mut tx, self.stamp(), EventType::WorkDead, &claim.subject, &claim.stage).await?;
+                tx.commit().await?;
+                tracing::error!(stage = claim.stage, subject = claim.subject, why, "dead letter");
+                metrics::counter!("lettercase_dead_letters_total", "stage" => claim.stage.clone()).increment(1);
+                return Ok(());
             }
             StageError::Lost => {}
         }
@@ -269,11 +277,11 @@ impl Engine {
                 tx.commit().await?;
                 Ok::<bool, DbError>(ours)
             };
-            match beat.await {
-                Ok(true) => missed = 0,
-                Ok(false) => return StageError::Lost,
-                Err(_) if missed >= 2 => return StageError::Lost,
-                Err(_) => missed += 1,
+            match tokio::time::timeout(policy.lease() / 3, beat).await {
+                Ok(Ok(true)) => missed = 0,
+                Ok(Ok(false)) => return StageError::Lost,
+                Ok(Err(_)) | Err(_) if missed >= 2 => return StageError::Lost,
+                Ok(Err(_)) | Err(_) => missed += 1,
             }
         }
     }

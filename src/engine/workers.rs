@@ -24,8 +24,9 @@ use super::plan::WorkPolicy;
 use super::readers::{Reader, read_some};
 use super::stage::Runner;
 use super::{Engine, PAUSE, is_true};
-use crate::db::DbError;
 use crate::db::work::{self, Claim, GiveBack};
+use crate::db::{DbError, answered};
+use crate::outside::contained::{contained, tell_fault};
 
 /// How long an idle worker waits for a wake-up before it looks by itself: work of other nodes wakes nobody here.
 const IDLE: Duration = Duration::from_millis(500);
@@ -86,8 +87,8 @@ impl Engine {
             engine.0.overdue.send_replace(true);
         });
         while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(error = %error, "a worker ended by a fault of the program");
+            if ended.is_err() {
+                tell_fault("a worker");
             }
         }
         overdue.abort();
@@ -173,8 +174,9 @@ impl Engine {
                     let claim = held.claim.clone();
                     engine.perform(runner.as_ref(), &policy, claim).await;
                 });
-                if let Err(error) = done.await {
-                    tracing::error!(error = %error, "work ended by a fault of the program; its lease runs out");
+                if done.await.is_err() {
+                    // its lease runs out, and it is taken again
+                    tell_fault("work");
                 }
             }
         };
@@ -276,7 +278,12 @@ impl Engine {
         let mut wake = self.0.wake.subscribe();
         while !*self.0.stopping.borrow() {
             wake.borrow_and_update();
-            match self.0.sequencer.seal(&self.0.db, self.stamp()).await {
+            let sealing = answered(self.0.sequencer.seal(&self.0.db, self.stamp()));
+            let Some(sealed) = contained("the sequencer", sealing).await else {
+                self.rest(PAUSE).await;
+                continue;
+            };
+            match sealed {
                 Ok(0) => wait(&mut wake, IDLE).await,
                 Ok(_) => {
                     self.wake();
@@ -295,9 +302,15 @@ impl Engine {
         let mut wake = self.0.wake.subscribe();
         while !*self.0.stopping.borrow() {
             wake.borrow_and_update();
-            let read = match self.has_news(reader.name()).await {
-                Ok(true) => read_some(&self.0.db, self.stamp(), reader.as_ref()).await,
-                other => other,
+            let reading = async {
+                match self.has_news(reader.name()).await {
+                    Ok(true) => answered(read_some(&self.0.db, self.stamp(), reader.as_ref())).await,
+                    other => other,
+                }
+            };
+            let Some(read) = contained(reader.name(), reading).await else {
+                self.rest(PAUSE).await;
+                continue;
             };
             match read {
                 Ok(true) => self.wake(),

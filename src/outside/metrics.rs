@@ -68,6 +68,12 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("lettercase_events_unsealed", &[], "events without a seal"),
     gauge("lettercase_events_unsealed_oldest_seconds", &[], "age of the oldest event without a seal"),
+    gauge("lettercase_events_unread", &["reader"], "sealed events that a reader of ours has not read"),
+    gauge(
+        "lettercase_events_unread_oldest_seconds",
+        &["reader"],
+        "age of the first event that a reader of ours has not read",
+    ),
     gauge("lettercase_differing_plans", &[], "plans that nodes run beside the first; 0 when all run the same"),
     gauge(
         "lettercase_outgoing_held",
@@ -125,6 +131,11 @@ pub const METRICS: &[Metric] = &[
     // requests and traces
     counter("lettercase_requests_total", &["status"], "requests answered, by the kind of answer"),
     histogram("lettercase_request_seconds", &[], "how long requests took until their answer began, uploads included"),
+    counter(
+        "lettercase_program_faults_total",
+        &[],
+        "parts of the program that ended by a fault of its own, and began anew",
+    ),
     counter("lettercase_spans_sent_total", &[], "spans sent to the endpoint of traces"),
     counter("lettercase_spans_lost_total", &[], "spans that could not be sent"),
 ];

@@ -1,5 +1,6 @@
 //! The only door to clock, randomness, network, disk and child processes.
 
+pub mod contained;
 pub mod context;
 pub mod extract;
 pub mod inbox;

@@ -165,6 +165,7 @@ impl Others {
     /// Sees to what is left, until all ways have come to their end.
     pub(super) async fn finish(&self, to: &Installation, load: &Load, patience: Duration) {
         let began = std::time::Instant::now();
+        let mut further = 1;
         self.run_digests(to).await;
         loop {
             to.site.until_done_within(patience).await;
@@ -180,7 +181,13 @@ impl Others {
                 )
                 .await;
             if left.is_empty() {
-                return;
+                // a mail that was sent again keeps what came after it waiting until it has gone (COR-33)
+                let untold = to.number("SELECT COUNT(*) AS n FROM notification WHERE state = 'waiting'").await;
+                if untold == 0 || further == 0 {
+                    return;
+                }
+                further -= 1;
+                self.run_digests(to).await;
             }
             assert!(
                 began.elapsed() < patience,

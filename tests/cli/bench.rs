@@ -77,9 +77,20 @@ fn the_bench_of_intake_brings_its_files_to_their_end_beside_made_documents() {
         assert_eq!(done.code, 0, "{done:?}");
         let figures = done.json();
         assert_eq!((figures["documents"].as_i64(), figures["filled"].as_i64()), (Some(12), Some(400)), "{figures}");
-        for rate in ["documents_per_s", "clamdscan_megabytes_per_s", "documents_per_core_s", "acknowledged_p99_ms"] {
+        for rate in [
+            "documents_per_s",
+            "megabytes_per_s",
+            "clamdscan_megabytes_per_s",
+            "ratio",
+            "peak_rss_bytes",
+            "documents_per_core_s",
+            "acknowledged_p99_ms",
+        ] {
             assert!(figures[rate].as_f64().is_some_and(|rate| rate > 0.0), "{rate}: {figures}");
         }
         assert!(figures["processors"]["nodes"].as_f64().is_some_and(|share| share > 0.0), "{figures}");
+        std::fs::write(files.path().join("12.txt"), b"MZ no text at all \x00\x01\x02").unwrap();
+        let done = ran(program_with_tools(), &few).await;
+        assert_eq!(done.code, 2, "what does not come to its case is not measured: {done:?}");
     });
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use lettercase::db::work::{self, GiveBack};
 use lettercase::db::{DbError, set_installation};
 use lettercase::engine::plan::WorkPolicy;
-use lettercase::engine::stage::{Chain, Outcome};
+use lettercase::engine::stage::{Chain, Outcome, StageError};
 use tokio::sync::Notify;
 
-use super::toy::{Cut, POLICY, ToyStage, claim, effects, engine, events_of, number, piece, put, sql, until};
+use super::toy::{Cut, POLICY, Taken, ToyStage, claim, effects, engine, events_of, number, piece, put, sql, until};
+use crate::http::Server;
 use crate::on_both;
 use lettercase::model::event::EventType;
 
@@ -129,6 +130,40 @@ on_both! {
         assert_eq!(effects(world, "cut", "toy").await, 1);
         assert_eq!(events_of(world, EventType::ReferenceLoaded, "toy").await, 1);
         assert_eq!(piece(world, "toy", "cut").await, None);
+    }
+}
+
+on_both! {
+    async fn int_18_what_looks_amiss_when_another_has_the_work_is_no_dead_letter(world: &World) {
+        let server = Server::start(&world.app).await;
+        let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let outrun = {
+            let (began, go) = (began.clone(), go.clone());
+            ToyStage::<Taken>::new(move |_, _| {
+                let (began, go) = (began.clone(), go.clone());
+                async move {
+                    began.notify_one();
+                    go.notified().await;
+                    Err(StageError::Fail { why: "the other one took the bytes away".into() })
+                }
+            })
+        };
+        let engine = engine(world, Chain::of(outrun).end(), &[("taken", POLICY)]);
+        put(world, "toy", "taken").await;
+        let first = { let engine = engine.clone(); tokio::spawn(async move { engine.step().await.unwrap() }) };
+        began.notified().await;
+        world.advance(POLICY.lease() + Duration::from_secs(1));
+        let other = claim(world, "another", "taken", 1).await.remove(0);
+        go.notify_one();
+        first.await.unwrap();
+        assert_eq!(piece(world, "toy", "taken").await.unwrap().state, "running", "it is the other's");
+        assert_eq!(events_of(world, EventType::WorkDead, "toy").await, 0);
+        let figures = server.get("/metrics").await.1;
+        assert!(figures.contains(r#"lettercase_stage_outcomes_total{stage="taken",outcome="lost"}"#), "{figures}");
+        assert!(!figures.contains(r#"lettercase_dead_letters_total{stage="taken"}"#), "an alarm would be false");
+        let mut tx = world.db().begin().await.unwrap();
+        work::finish(&mut tx, &other).await.unwrap();
+        tx.commit().await.unwrap();
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) trait Named: Send + Sync + 'static {
 
 pub(super) struct Cut;
 pub(super) struct Fold;
+/// Of one test, whose figures no other changes.
+pub(super) struct Taken;
 
 impl Named for Cut {
     const NAME: &'static str = "cut";
@@ -46,6 +48,10 @@ impl Named for Cut {
 
 impl Named for Fold {
     const NAME: &'static str = "fold";
+}
+
+impl Named for Taken {
+    const NAME: &'static str = "taken";
 }
 
 type Run = dyn Fn(String, Attempt) -> BoxFuture<'static, Result<Outcome<()>, StageError>> + Send + Sync;

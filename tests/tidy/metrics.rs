@@ -116,7 +116,7 @@ fn the_alarms_ask_for_metrics_that_there_are_and_the_page_says_what_to_do() {
 }
 
 #[test]
-fn the_dashboard_asks_for_metrics_that_there_are() {
+fn the_dashboard_asks_for_metrics_that_there_are_and_shows_what_alarms_are_about() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD.as_ref())).unwrap();
     let mut ids = BTreeSet::new();
     let mut asked = 0;
@@ -134,4 +134,9 @@ fn the_dashboard_asks_for_metrics_that_there_are() {
         }
     }
     assert!(asked >= 12, "{asked}");
+    let shown = named(&dashboard["panels"].to_string());
+    for (name, asks) in alarms() {
+        let hidden: Vec<String> = named(&asks).into_iter().filter(|metric| !shown.contains(metric)).collect();
+        none_of(&format!("{name} is about what no panel shows"), &hidden);
+    }
 }

@@ -115,12 +115,15 @@ on_both! {
         reconcile(world).await;
         world.advance(Duration::from_secs(6));
         assert_eq!(refusal(&look(&world.app, &upload).await), "pending");
+        world.advance(25 * HOUR);
+        reconcile(world).await;
+        assert_eq!(refusal(&look(&world.app, &upload).await), "pending", "what was accepted has no time to be over");
         std::fs::remove_file(&incoming).unwrap();
         std::fs::rename(&aside, &incoming).unwrap();
-        world.advance(Duration::from_secs(6));
+        world.advance(Duration::from_secs(11));
         reconcile(world).await;
-        assert_eq!(refusal(&look(&world.app, &upload).await), "pending", "the pause has doubled");
-        world.advance(Duration::from_secs(6));
+        assert_eq!(refusal(&look(&world.app, &upload).await), "pending", "the pause has doubled twice");
+        world.advance(Duration::from_secs(11));
         reconcile(world).await;
         let done = look(&world.app, &upload).await.unwrap();
         assert_eq!(done.state, UploadState::Complete);
@@ -128,7 +131,7 @@ on_both! {
         let received: Vec<_> = view.documents.iter().filter(|d| d.state == DocumentState::Received).collect();
         assert_eq!(received.len(), 1, "{view:?}");
         assert_eq!(received[0].id, done.document_id);
-        assert_eq!(view.documents.len(), 3, "each try that failed is told");
+        assert_eq!(view.documents.len(), 4, "each try that failed is told");
     }
 }
 

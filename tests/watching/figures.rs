@@ -86,6 +86,8 @@ on_both! {
             r#"lettercase_arrivals_total{outcome="received"}"#,
             "lettercase_received_bytes_total",
             "lettercase_events_unsealed",
+            r#"lettercase_events_unread{reader="cases"}"#,
+            "lettercase_program_faults_total",
             "lettercase_differing_plans",
             r#"lettercase_outgoing_held{what="mails"}"#,
             r#"lettercase_outgoing_held{what="destruction"}"#,

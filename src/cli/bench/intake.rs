@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::lists::bar;
 use super::peak_rss_bytes;
 use super::processors::{Processors, Shares};
+use super::reference::{BRAND, MEMBER, TIN, claim_number, load_reference};
 use crate::cases;
 use crate::cli::client::ApiClient;
 use crate::cli::node::Node;
@@ -21,10 +22,12 @@ use crate::cli::{CliError, Environment, output};
 use crate::db::{Db, DbError, events, fill};
 use crate::delivery::notices;
 use crate::http::api::submissions::OpenRequest;
+use crate::http::api::view::SubmissionView;
 use crate::letters::asks;
 use crate::model::case::CaseKind;
+use crate::model::document::DocumentState;
 use crate::model::ids::SubmissionId;
-use crate::model::submission::Said;
+use crate::model::submission::{Said, SubmissionState};
 use crate::outside::context::Context;
 use crate::settings::Settings;
 
@@ -77,6 +80,7 @@ pub(super) async fn run(args: IntakeArgs, environment: &Environment) -> Result<(
     }
     let scratch = crate::cli::scratch()?;
     let mut settings = environment.settings(Some(scratch.path()))?;
+    settings.brand = BRAND.parse()?;
     settings.scanner.allow_test_signatures = true;
     prepare(&settings, args.filled).await?;
     // here one client sends as much as it can
@@ -85,6 +89,7 @@ pub(super) async fn run(args: IntakeArgs, environment: &Environment) -> Result<(
         (rate.requests_per_s, rate.burst) = (NonZeroU32::MAX, NonZeroU32::MAX);
     })
     .await?;
+    load_reference(&node.app.intake.db, &node.app.intake.ctx, paths.len()).await?;
     let figures = measure(&node, &paths, &args, environment).await;
     node.stop().await;
     let figures = figures?;
@@ -173,7 +178,7 @@ async fn measure(
     }
     let megabytes = bytes as f64 / 1e6;
     // The peer goes first, so that both find the files in the page cache.
-    let peer_s = clamdscan(&config, paths, environment)?;
+    let peer_s = clamdscan(&config, &args.files, environment)?;
     let before = peak_rss_bytes();
     let client = ApiClient::new(&node.url(), &node.key)?;
     let clamd = scanner.managed_pid();
@@ -202,13 +207,16 @@ async fn measure(
     })
 }
 
-/// Sends the files in submissions of up to ten, each as a sender of its own, and waits until all have ended. Answers how
-/// long each file took to be acknowledged, in milliseconds, the quickest first.
+/// Sends the files in submissions of up to ten, each as a sender of its own and about a claim of its own, and waits until
+/// all have ended. Answers how long each file took to be acknowledged, in milliseconds, the quickest first.
+///
+/// # Errors
+/// When a document is anywhere but on its case: what was not done to the end is not measured.
 async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> Result<Vec<f64>, CliError> {
     // with few files each sender has one
     let files_each = paths.len().div_ceil(concurrency).clamp(1, 10);
-    let sent: Vec<(SubmissionId, Vec<f64>)> = futures::stream::iter(paths.chunks(files_each))
-        .map(|files| send(client, files))
+    let sent: Vec<(SubmissionId, Vec<f64>)> = futures::stream::iter(paths.chunks(files_each).enumerate())
+        .map(|(n, files)| send(client, n + 1, files))
         .buffer_unordered(concurrency)
         .try_collect()
         .await?;
@@ -221,7 +229,7 @@ async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> 
     );
     loop {
         match tokio::time::timeout(STALLED, ended.try_next()).await {
-            Ok(Ok(Some(_))) => {}
+            Ok(Ok(Some(view))) => all_matched(&view)?,
             Ok(Ok(None)) => return Ok(took_ms),
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(CliError::Usage(format!("no submission came to its end for {STALLED:?}"))),
@@ -229,12 +237,30 @@ async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> 
     }
 }
 
-/// One submission: opened, its files sent one after another, submitted.
-async fn send(client: &ApiClient, files: &[PathBuf]) -> Result<(SubmissionId, Vec<f64>), CliError> {
+/// Whether each document of a submission is clean and on its case.
+fn all_matched(view: &SubmissionView) -> Result<(), CliError> {
+    match view.documents.iter().find(|document| document.state != DocumentState::Matched) {
+        None if view.state == SubmissionState::Accepted => Ok(()),
+        None => Err(CliError::Usage(format!("a submission is {}, and nothing is measured", view.status))),
+        Some(document) => Err(CliError::Usage(format!(
+            "{} is {} and on no case; the bench takes files that are clean and of a type that is taken",
+            document.file_name,
+            document.state.as_str()
+        ))),
+    }
+}
+
+/// One submission about a claim: opened, its files sent one after another, submitted.
+async fn send(client: &ApiClient, claim: usize, files: &[PathBuf]) -> Result<(SubmissionId, Vec<f64>), CliError> {
     let request = OpenRequest {
         kind: CaseKind::Reconsideration,
         brand: None,
-        said: Said::default(),
+        said: Said {
+            claim_number: Some(claim_number(claim).parse()?),
+            member_id: Some(MEMBER.parse()?),
+            tin: Some(TIN.parse()?),
+            ..Said::default()
+        },
         sender_reference: None,
         resubmits: None,
     };
@@ -251,34 +277,27 @@ async fn send(client: &ApiClient, files: &[PathBuf]) -> Result<(SubmissionId, Ve
     Ok((id, took_ms))
 }
 
-/// Seconds that clamdscan takes for the same files with the same clamd.
-fn clamdscan(config: &Path, paths: &[PathBuf], environment: &Environment) -> Result<f64, CliError> {
+/// Seconds that clamdscan takes for the same files with the same clamd. It is given the directory: of a list it would scan
+/// one file after another, and leave cores idle.
+fn clamdscan(config: &Path, dir: &Path, environment: &Environment) -> Result<f64, CliError> {
     let search = environment.variables.get("PATH").cloned().unwrap_or_default();
     let program = std::env::split_paths(&search)
         .map(|dir| dir.join("clamdscan"))
         .find(|path| path.is_file())
         .ok_or_else(|| CliError::Usage("clamdscan is not in PATH; `make deps` gets it".into()))?;
-    let list =
-        tempfile::NamedTempFile::new().map_err(|error| CliError::File("the temporary directory".into(), error))?;
-    let mut names = String::new();
-    for path in paths {
-        let path = path.canonicalize().map_err(CliError::at(path))?;
-        names.push_str(&path.display().to_string());
-        names.push('\n');
-    }
-    std::fs::write(list.path(), names).map_err(|error| CliError::File(list.path().to_owned(), error))?;
+    let dir = dir.canonicalize().map_err(CliError::at(dir))?;
     let began = Instant::now();
     let status = std::process::Command::new(program)
         .arg(format!("--config-file={}", config.display()))
         .args(["--multiscan", "--fdpass", "--no-summary", "--infected"])
-        .arg(format!("--file-list={}", list.path().display()))
+        .arg(&dir)
         .stdout(Stdio::null())
         .status()
         .map_err(|error| CliError::File("clamdscan".into(), error))?;
     let took = began.elapsed().as_secs_f64();
-    // 1 is "something was found", which the samples may well be
     match status.code() {
-        Some(0 | 1) => Ok(took),
+        Some(0) => Ok(took),
+        Some(1) => Err(CliError::Usage("clamdscan finds something in these files; the bench takes clean ones".into())),
         _ => Err(CliError::Usage("clamdscan failed".into())),
     }
 }

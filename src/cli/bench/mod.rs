@@ -8,6 +8,7 @@ mod letters;
 mod lists;
 mod nodes;
 mod processors;
+mod reference;
 
 use clap::Subcommand;
 

@@ -17,11 +17,11 @@ use serde_json::json;
 use super::intake::prepare;
 use super::lists::bar;
 use super::processors::{Processors, Shares};
+use super::reference::{ACTOR, BRAND, MEMBER, TIN, claim_number, load_reference};
 use crate::app::{App, open_scanner, own_exe};
 use crate::cli::{CliError, Environment, output};
 use crate::db::letters::{self, Addressee, NewLetter};
 use crate::db::{Db, DbError, Stamp, events, fill, work};
-use crate::intake::load::{Form, load};
 use crate::intake::plan::IntakePlan;
 use crate::intake::receive::{Arriving, Destination};
 use crate::intake::submit::NewSubmission;
@@ -30,16 +30,11 @@ use crate::model::document::{Channel, FileName};
 use crate::model::letter::stage::COMPOSE;
 use crate::model::letter::{Circumstances, LetterType};
 use crate::model::phi::Phi;
-use crate::model::reference::ReferenceKind;
 use crate::model::submission::Said;
 use crate::outside::context::Context;
 use crate::outside::objects::{FilesOptions, ObjectsOptions};
 use crate::settings::{Secret, Settings};
 
-const BRAND: &str = "meridian";
-const ACTOR: &str = "bench";
-const TIN: &str = "900000001";
-const MEMBER: &str = "M-900000001";
 /// Files of a submission.
 const TOGETHER: usize = 10;
 /// How long a backlog is waited for.
@@ -164,31 +159,9 @@ async fn installation(
     let mut variables = environment.variables.clone();
     variables.extend(more.map(|(name, value)| (name.to_owned(), value)));
     let app = App::assemble(settings, plan.plan, plan.hash, db, scanner, Context::system(), own_exe()?).await?;
-    let rows = [
-        (ReferenceKind::Tins, json!({ "tin": TIN, "name": "A practice", "registered_on": "2024-01-02" })),
-        (
-            ReferenceKind::Members,
-            json!({ "brand": BRAND, "member_id": MEMBER, "first_name": "A", "last_name": "Member",
-                    "birth_date": "1980-01-02", "plan": "PPO" }),
-        ),
-        (
-            ReferenceKind::Claims,
-            json!({ "brand": BRAND, "claim_number": CLAIM, "member_id": MEMBER, "tin": TIN, "status": "Denied",
-                    "service_from": "2026-06-11", "service_to": "2026-06-11" }),
-        ),
-    ];
-    for (kind, row) in rows {
-        let file = std::io::Cursor::new(row.to_string().into_bytes());
-        let stamp = Stamp { ctx: &app.intake.ctx, actor: ACTOR };
-        let loaded = load(&app.intake.db, stamp, kind, Form::Ndjson, file).await?;
-        if loaded.rejected > 0 {
-            return Err(unfit("the made reference data were not taken"));
-        }
-    }
+    load_reference(&app.intake.db, &app.intake.ctx, 1).await?;
     Ok((app, variables))
 }
-
-const CLAIM: &str = "CL9000000001";
 
 /// Accepts documents, as a node that serves does, and sends their submissions.
 async fn put_documents(app: &App, documents: u32, turn: u16) -> Result<(), CliError> {
@@ -203,7 +176,7 @@ async fn put_documents(app: &App, documents: u32, turn: u16) -> Result<(), CliEr
                     owner: ACTOR.into(),
                     brand: BRAND.parse()?,
                     kind: CaseKind::Reconsideration,
-                    said: Said { claim_number: Some(CLAIM.parse()?), ..Said::default() },
+                    said: Said { claim_number: Some(claim_number(1).parse()?), ..Said::default() },
                     channel: Channel::Upload,
                     sender_reference: None,
                     resubmits: None,
@@ -212,7 +185,7 @@ async fn put_documents(app: &App, documents: u32, turn: u16) -> Result<(), CliEr
                 for n in numbers {
                     let name = FileName::new(&format!("{turn}-{n}.txt"))
                         .map_err(|_| DbError::Unreadable { column: "name" })?;
-                    let text = format!("Note {n} of turn {turn} on claim {CLAIM}.\n").repeat(100);
+                    let text = format!("Note {n} of turn {turn} on claim {}.\n", claim_number(1)).repeat(100);
                     let arriving = Arriving {
                         to: Destination::Submission(&submission),
                         document: None,
@@ -255,6 +228,7 @@ async fn put_letters(app: &App, letters: u32, turn: u16) -> Result<(), CliError>
         },
     });
     let details = Phi(details.to_string());
+    let claim = claim_number(1).parse()?;
     let mut tx = app.intake.db.begin().await?;
     for n in 0..letters {
         let new = NewLetter {
@@ -266,7 +240,7 @@ async fn put_letters(app: &App, letters: u32, turn: u16) -> Result<(), CliError>
             addressee: Addressee::Tin(TIN.parse()?),
             tin: None,
             member_id: Some(&MEMBER.parse()?),
-            claim_number: Some(&CLAIM.parse()?),
+            claim_number: Some(&claim),
             case_id: None,
             details: &details,
             circumstances: &Circumstances::new(),

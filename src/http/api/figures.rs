@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::Api;
 use crate::db::{DbError, PLAN_PREFIX, Stamp, events, installation_like, ledger, outgoing, standing};
 use crate::model::outgoing::Outgoing;
+use crate::outside::contained::contained;
 
 /// When was counted last, and whether it is done now.
 #[derive(Debug, Default)]
@@ -74,14 +75,14 @@ fn begin_count(api: &Api) {
     let api = api.clone();
     tokio::spawn(async move {
         let (at, began) = (api.intake.ctx.now(), Instant::now());
-        let counted = count(&api).await;
-        match counted {
-            Ok(()) => {
+        match contained("counting what lies here", count(&api)).await {
+            Some(Ok(())) => {
                 metrics::gauge!("lettercase_ledger_count_seconds").set(began.elapsed().as_secs_f64());
                 *api.figures.counted_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
             }
             // the age goes on growing, which is what the alarm is for
-            Err(error) => tracing::warn!(error = %error, "could not count what lies here"),
+            Some(Err(error)) => tracing::warn!(error = %error, "could not count what lies here"),
+            None => {}
         }
         api.figures.counting.store(false, Ordering::Release);
         api.figures.counted.notify_waiters();
@@ -121,6 +122,10 @@ async fn count(api: &Api) -> Result<(), DbError> {
     let (unsealed, oldest) = events::backlog(&mut conn).await?;
     metrics::gauge!("lettercase_events_unsealed").set(unsealed as f64);
     metrics::gauge!("lettercase_events_unsealed_oldest_seconds").set(age(oldest));
+    for reader in events::unread(&mut conn).await? {
+        metrics::gauge!("lettercase_events_unread", "reader" => reader.name.clone()).set(reader.count as f64);
+        metrics::gauge!("lettercase_events_unread_oldest_seconds", "reader" => reader.name).set(age(reader.oldest_at));
+    }
     let plans: BTreeSet<String> =
         installation_like(&mut conn, PLAN_PREFIX).await?.into_iter().map(|(_, hash)| hash).collect();
     metrics::gauge!("lettercase_differing_plans").set(plans.len().saturating_sub(1) as f64);

@@ -295,7 +295,7 @@ impl Intake {
             UploadState::Receiving => {}
             state => return Err(UploadError::Ended { state, reason: upload.reason, now: false }),
         }
-        if upload.expires_at <= self.ctx.now() {
+        if upload.is_expired(self.ctx.now()) {
             return Err(UploadError::Ended { state: UploadState::Expired, reason: None, now: false });
         }
         if self.is_written(&upload) {
@@ -364,7 +364,7 @@ impl Intake {
         if !taken {
             return Err(UploadError::Locked);
         }
-        if upload.expires_at <= self.ctx.now() {
+        if upload.is_expired(self.ctx.now()) {
             return Err(UploadError::Ended { state: UploadState::Expired, reason: None, now: false });
         }
         tx.commit().await.map_err(DbError::from)?;

@@ -49,7 +49,7 @@ impl Intake {
         let (stamp, token) = (self.upload_stamp(), self.ctx.new_id());
         let expired = {
             let mut conn = self.db.read().await?;
-            uploads::over(&mut conn, UploadState::Receiving, stamp.now(), PAGE).await?
+            uploads::expired(&mut conn, stamp.now(), PAGE).await?
         };
         let mut done = 0;
         for upload in expired {
