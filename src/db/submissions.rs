@@ -381,6 +381,68 @@ pub async fn put_case_answer(
     Ok(())
 }
 
+/// A submission that was begun at a door and not sent.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The submission.
+    pub submission: Submission,
+    /// When something of it changed last.
+    pub saved_at: Timestamp,
+    /// Whether bytes are on their way to it.
+    pub arriving: bool,
+}
+
+/// The drafts among submissions.
+macro_rules! draft {
+    ($tail:literal) => {
+        concat!(
+            "SELECT s.id, s.brand, s.reference, s.kind, s.state, s.said, s.channel, s.tin_uid, s.sender_reference,
+                    s.resubmits, s.owner, s.tin, s.version, s.created_at, s.submitted_at, s.ended_at,
+                    (SELECT MAX(d.created_at) FROM document d WHERE d.submission_id = s.id) AS begun_at,
+                    (SELECT MAX(d.accepted_at) FROM document d WHERE d.submission_id = s.id) AS taken_at,
+                    (SELECT MAX(d.ended_at) FROM document d WHERE d.submission_id = s.id) AS done_at,
+                    (SELECT COUNT(*) FROM document d WHERE d.submission_id = s.id AND d.state = 'receiving')
+                        + (SELECT COUNT(*) FROM upload u WHERE u.submission_id = s.id AND u.state = 'receiving')
+                        AS arriving_n
+             FROM submission s WHERE s.state = 'open' AND s.channel = 'upload' ",
+            $tail
+        )
+    };
+}
+
+/// Drafts, oldest first, behind `after` (creation in microseconds, id).
+///
+/// # Errors
+/// When the database fails.
+pub async fn drafts(conn: &mut Conn, after: Option<&(i64, SubmissionId)>, limit: i64) -> Result<Vec<Draft>, DbError> {
+    let (at, id) = after.map_or((i64::MIN, ""), |(at, id)| (*at, id.as_str()));
+    let rows = sqlx::query(draft!("AND (s.created_at, s.id) > ($1, $2) ORDER BY s.created_at, s.id LIMIT $3"))
+        .bind(at)
+        .bind(id)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(read_draft).collect()
+}
+
+/// The draft of that id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn draft(conn: &mut Conn, id: &SubmissionId) -> Result<Option<Draft>, DbError> {
+    let row = sqlx::query(draft!("AND s.id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
+    row.as_ref().map(read_draft).transpose()
+}
+
+fn read_draft(row: &AnyRow) -> Result<Draft, DbError> {
+    let submission = read(row)?;
+    let mut saved_at = submission.created_at;
+    for column in ["begun_at", "taken_at", "done_at"] {
+        saved_at = opt_instant(row, column)?.map_or(saved_at, |at| at.max(saved_at));
+    }
+    Ok(Draft { saved_at, arriving: number(row, "arriving_n")? > 0, submission })
+}
+
 fn read(row: &AnyRow) -> Result<Submission, DbError> {
     Ok(Submission {
         id: parsed(row, "id")?,

@@ -5,6 +5,7 @@
 //! events.
 
 pub mod aging;
+mod drafts;
 pub mod extract;
 pub mod load;
 pub mod plan;

@@ -13,6 +13,7 @@ use crate::intake::sniff::policy::SniffPolicy;
 use crate::model::aging::AgingPolicy;
 use crate::model::calendar::{Calendar, CalendarPlan};
 use crate::model::case::CaseKind;
+use crate::model::draft::DraftsPolicy;
 use crate::model::matching::MatchPolicy;
 use crate::outside::extract::ExtractLimits;
 use crate::outside::scanner::ScanPolicy;
@@ -184,6 +185,8 @@ pub struct IntakePlan {
     pub r#match: MatchPolicy,
     /// When the reconcilers act.
     pub reconcile: ReconcilePolicy,
+    /// How long what was begun and not sent is kept.
+    pub drafts: DraftsPolicy,
     /// Time limits of what waits for a person.
     pub aging: AgingPolicy,
     /// How persons take what waits.
@@ -289,6 +292,9 @@ impl IntakePlan {
         if self.receive.alone_bytes < self.limits.largest() {
             return Err(PlanError::Unusable("[receive] alone_bytes must not be under the largest file_bytes".into()));
         }
+        if !(1..=1_024).contains(&self.extract.children) {
+            return Err(PlanError::Unusable("[extract] children must be 1 to 1024".into()));
+        }
         if self.room.queue < 1 || self.room.look_s == 0 || self.room.retry_after_s == 0 {
             return Err(PlanError::Unusable("[room] queue, look_s and retry_after_s must be at least 1".into()));
         }
@@ -333,6 +339,10 @@ impl IntakePlan {
                 "[sniff] waive_macros is decided document by document, by a person".into(),
             ));
         }
+        let drafts = &self.drafts;
+        if [drafts.reconsideration_days, drafts.appeal_days, drafts.precertification_h].contains(&0) {
+            return Err(PlanError::Unusable("[drafts] each figure must be at least 1".into()));
+        }
         if self.queue.lease_s == 0 || self.split.parts < 2 {
             return Err(PlanError::Unusable("[queue] lease_s must be at least 1, [split] parts at least 2".into()));
         }
@@ -353,6 +363,7 @@ mod tests {
         assert_eq!(plan.limits.reconsideration, UploadLimits { files: 10, file_bytes: 64 << 20 }, "INT-01");
         assert_eq!(plan.limits.precertification, UploadLimits { files: 10, file_bytes: 20 << 20 }, "INT-02");
         assert_eq!(plan.limits.appeal, plan.limits.reconsideration, "INT-07");
+        assert_eq!((plan.drafts.reconsideration_days, plan.drafts.precertification_h), (5, 72), "OPS-15");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Mended {
     pub destroyed: u64,
     /// Breaches to come of what waits for a person, told.
     pub warned: u64,
+    /// Drafts whose time was over, withdrawn.
+    pub expired: u64,
     /// Idempotency keys whose time is over, forgotten.
     pub forgotten: u64,
 }
@@ -73,6 +75,7 @@ impl Intake {
             (mended.rescanned, mended.infected) = self.rescan_contents(stamp).await?;
             mended.destroyed = self.end_destructions(stamp).await?;
             mended.warned = self.warn_of_breaches(stamp).await?;
+            mended.expired = self.expire_drafts(stamp).await?;
             mended.forgotten = self.forget_keys(stamp).await?;
         }
         Ok(mended)
@@ -193,7 +196,12 @@ impl Intake {
     /// Sweeps this node's spool of files whose document went on elsewhere.
     async fn sweep_spool(&self) -> Result<u64, DbError> {
         let mut swept = 0;
+        let before = self.before(self.plan.reconcile.orphan_after_s);
         for id in self.spool.documents().await {
+            // a file is there before its row is
+            if made_at(&id).is_some_and(|made| made.as_microsecond() > before) {
+                continue;
+            }
             if !self.needs_incoming(&id).await? {
                 self.spool.remove(&id).await;
                 swept += 1;

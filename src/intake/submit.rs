@@ -171,12 +171,17 @@ impl Intake {
             SubmissionState::Withdrawn => return Ok(()),
             state => return Err(SubmitError::State { state, needs: "only one that was not sent can be withdrawn" }),
         }
-        for document in documents::of_submission(&mut tx, id).await? {
-            take_out(&mut tx, stamp, &document).await?;
-        }
-        submissions::transition(&mut tx, stamp, &submission, SubmissionState::Withdrawn).await?;
+        take_back(&mut tx, stamp, &submission).await?;
         Ok(tx.commit().await.map_err(DbError::from)?)
     }
+}
+
+/// Withdraws an open submission that the caller holds, with all of its files.
+pub(super) async fn take_back(conn: &mut Conn, stamp: Stamp<'_>, submission: &Submission) -> Result<(), DbError> {
+    for document in documents::of_submission(conn, &submission.id).await? {
+        take_out(conn, stamp, &document).await?;
+    }
+    submissions::transition(conn, stamp, submission, SubmissionState::Withdrawn).await
 }
 
 /// Takes a document out of an open submission, and frees its place there. Work that is under way for it finds it gone.

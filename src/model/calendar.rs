@@ -134,7 +134,12 @@ impl Calendar {
 
     /// Whether business is done on that day.
     pub fn is_business_day(&self, day: Date) -> bool {
-        !self.weekend.contains(&WeekDay::of(day.weekday())) && !self.holidays.contains(&day)
+        !self.is_weekend(day) && !self.holidays.contains(&day)
+    }
+
+    /// Whether that day is of the weekend.
+    pub fn is_weekend(&self, day: Date) -> bool {
+        self.weekend.contains(&WeekDay::of(day.weekday()))
     }
 
     /// Whether that day is listed as a holiday, on a weekend or not.

@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod case;
 pub mod digest;
 pub mod document;
+pub mod draft;
 pub mod event;
 pub mod fax;
 pub mod ids;

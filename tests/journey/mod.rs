@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod cases;
+mod drafts;
 mod loads;
 mod matching;
 pub(crate) mod privacy;

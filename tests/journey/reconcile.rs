@@ -241,6 +241,8 @@ on_both! {
         let spool = &world.app.intake.spool;
         // as after the other node's store stage: the document is stored, the file is still here
         std::fs::write(spool.path(&done), b"another page").unwrap();
+        assert_eq!(reconcile(world).await.spooled, 0, "its row may be about to come");
+        world.advance(Duration::from_secs(3_601));
         assert_eq!(reconcile(world).await.spooled, 1);
         assert!(!spool.path(&done).exists() && spool.path(&held).exists());
         assert_eq!(world.document(&waiting).await.state, DocumentState::Stored);
