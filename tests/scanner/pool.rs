@@ -1,4 +1,7 @@
-use lettercase::outside::scanner::{Endpoint, Freshness, ScanPolicy, Scanner, Verdict};
+use std::collections::BTreeMap;
+
+use lettercase::intake::plan::IntakePlan;
+use lettercase::outside::scanner::{Endpoint, Freshness, ScanPolicy, Scanner, Verdict, judging};
 
 use super::support::{Foreign, SOUND, eicar, is_infected, now, policy, scan, until};
 
@@ -88,4 +91,33 @@ fn a_pool_of_nothing_or_by_a_broken_policy_is_refused() {
     assert!(Scanner::pool(vec![], policy(), Freshness::Required).is_err());
     let broken = ScanPolicy { timeout_s: 0, ..policy() };
     assert!(Scanner::pool(vec!["tcp:localhost:3310".parse().unwrap()], broken, Freshness::Required).is_err());
+}
+
+/// The lines of the file that containers are given, but for where they listen and what they load.
+fn shipped() -> Vec<(&'static str, &'static str)> {
+    let theirs = ["Foreground", "User", "LocalSocket", "TCPSocket", "DatabaseDirectory", "TemporaryDirectory"];
+    let lines = include_str!("../../docker/clamd.conf").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ')).filter(|(name, _)| !theirs.contains(name)).collect()
+}
+
+#[test]
+fn the_configuration_that_is_shipped_has_the_limits_of_the_plan_that_is_shipped() {
+    let policy = IntakePlan::load(None).unwrap().plan.scan;
+    let shipped: BTreeMap<&str, &str> = shipped().into_iter().collect();
+    for (name, value) in judging(&policy) {
+        assert_eq!(shipped.get(name).copied(), Some(value.as_str()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_clamd_by_the_configuration_that_is_shipped_is_fit_and_one_as_clamav_ships_it_is_not() {
+    let lines: Vec<String> = shipped().into_iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let policy = IntakePlan::load(None).unwrap().plan.scan;
+    let asked = async |lines: &[&str]| {
+        let clamd = Foreign::start(lines).await;
+        let scanner = Scanner::pool(vec![clamd.tcp()], policy.clone(), Freshness::TestSignaturesAllowed).unwrap();
+        scanner.ready(now()).await.map(|_| ()).map_err(|not_ready| not_ready.why)
+    };
+    assert_eq!(asked(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await, Ok(()));
+    assert!(asked(&[]).await.is_err());
 }

@@ -36,7 +36,12 @@ fn each_volume_and_secret_that_a_service_names_is_declared_and_used() {
         let of = compose(file);
         let (mut volumes, mut secrets) = (BTreeSet::new(), BTreeSet::new());
         for (name, service) in services(&of) {
-            volumes.extend(words(&service["volumes"]).iter().map(|it| it.split(':').next().unwrap().to_owned()));
+            let named = words(&service["volumes"]).into_iter().map(|it| it.split(':').next().unwrap());
+            let (files, named): (Vec<&str>, Vec<&str>) = named.partition(|it| it.starts_with('.'));
+            for mounted in files {
+                assert!(Path::new("docker").join(mounted).is_file(), "{file}: {name} mounts {mounted}");
+            }
+            volumes.extend(named.into_iter().map(ToOwned::to_owned));
             secrets.extend(words(&service["secrets"]).iter().map(|it| (*it).to_owned()));
             let needed = keys(&service["depends_on"]);
             assert!(needed.is_subset(&keys(&of["services"])), "{file}: {name} waits for {needed:?}");

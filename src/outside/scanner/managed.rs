@@ -263,8 +263,7 @@ fn end_left_overs(parent: &Path) {
 /// clamd's configuration, written from the policy. Options not named keep clamd's defaults.
 fn configuration(run: &Path, policy: &ScanPolicy) -> String {
     let at = |name: &str| run.join(name).display().to_string();
-    let bytes = policy.max_file_bytes.to_string();
-    let lines: &[(&str, String)] = &[
+    let ours = [
         ("LocalSocket", at(SOCKET)),
         ("LocalSocketMode", "600".into()),
         ("DatabaseDirectory", at("db")),
@@ -273,14 +272,26 @@ fn configuration(run: &Path, policy: &ScanPolicy) -> String {
         // We tell it when: what it has loaded is then what we say it has.
         ("SelfCheck", "0".into()),
         ("ConcurrentDatabaseReload", "no".into()),
-        // It remembers clean files by a hash that can be forged: each file is looked at. What needs no second
-        // look is remembered by us, by SHA-256.
-        ("DisableCache", "yes".into()),
         ("ExitOnOOM", "yes".into()),
         ("FollowFileSymlinks", "no".into()),
         ("FollowDirectorySymlinks", "no".into()),
         ("LogClean", "no".into()),
         ("LogSyslog", "no".into()),
+        // Loading signatures anew waits until idle threads have ended: half a minute as shipped.
+        ("IdleTimeout", "1".into()),
+    ];
+    let lines = ours.into_iter().chain(judging(policy));
+    lines.map(|(name, value)| format!("{name} {value}\n")).collect()
+}
+
+/// What the configuration of any clamd must say for its word to be worth what it says, whoever runs it: `docker/clamd.conf`
+/// has these lines, too.
+pub fn judging(policy: &ScanPolicy) -> Vec<(&'static str, String)> {
+    let bytes = policy.max_file_bytes.to_string();
+    vec![
+        // It remembers clean files by a hash that can be forged: each file is looked at. What needs no second
+        // look is remembered by us, by SHA-256.
+        ("DisableCache", "yes".into()),
         // Off as shipped, and then everything over a limit, or locked, is "OK".
         ("AlertExceedsMax", "yes".into()),
         ("AlertEncrypted", "yes".into()),
@@ -299,9 +310,6 @@ fn configuration(run: &Path, policy: &ScanPolicy) -> String {
         ("MaxHTMLNoTags", bytes.clone()),
         ("MaxScriptNormalize", bytes.clone()),
         ("PCREMaxFileSize", bytes),
-        // Loading signatures anew waits until idle threads have ended: half a minute as shipped.
-        ("IdleTimeout", "1".into()),
         ("ReadTimeout", policy.timeout_s.to_string()),
-    ];
-    lines.iter().map(|(name, value)| format!("{name} {value}\n")).collect()
+    ]
 }

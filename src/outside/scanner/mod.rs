@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use canary::eicar;
-pub use managed::ManagedOptions;
+pub use managed::{ManagedOptions, judging};
 pub use policy::{Endpoint, Freshness, ScanPolicy};
 pub use reply::{Handover, Reply, Version, parse_scan, parse_version};
 

@@ -108,12 +108,17 @@ impl SignatureDirectory {
 
     /// Makes the directory hold what was found, and ours. clamd looks at it only when it starts or is told to.
     pub(super) fn write(&self, found: &Found) -> io::Result<()> {
+        // found first: what can't be had leaves the directory as it was
+        let mut links = Vec::new();
+        for (name, path) in &found.files {
+            links.push((name, path.canonicalize()?));
+        }
         fs::create_dir_all(&self.directory)?;
         for entry in fs::read_dir(&self.directory)? {
             fs::remove_file(entry?.path())?;
         }
-        for (name, path) in &found.files {
-            symlink(path.canonicalize()?, self.directory.join(name))?;
+        for (name, target) in links {
+            symlink(target, self.directory.join(name))?;
         }
         let body = |name: &str, bytes: &[u8]| format!("{name}:0:*:{}\n", hex::encode(bytes));
         let ours = [
