@@ -414,13 +414,8 @@ impl App {
             scratch: spool_dir,
         };
         let paper = make_paper(&settings, plans.paper, parts)?;
-        let fax = Fax {
-            db: db.clone(),
-            ctx: ctx.clone(),
-            plan: Arc::new(plans.fax),
-            objects: objects.clone(),
-            gateway: settings.fax_gateway.as_deref().map(Gateway::open).transpose()?,
-        };
+        let gateway = settings.fax_gateway.as_deref().map(Gateway::open).transpose()?;
+        let fax = Fax::new(db.clone(), ctx.clone(), Arc::new(plans.fax), objects.clone(), gateway);
         let calendar = intake.calendar.clone();
         let mail = open_mail(&settings, &notifications.plan, &letters.renderer, &audit_key, &ctx)?;
         let digests =

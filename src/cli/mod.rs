@@ -27,6 +27,7 @@ mod templates;
 mod users;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -401,9 +402,24 @@ fn code<T: std::str::FromStr<Err = UnknownCode>>(text: &str) -> Result<T, String
     text.parse().map_err(|error: UnknownCode| error.to_string())
 }
 
-/// The environment as it is at the start.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+/// The environment as it is at the start. What is not ours may hold what it likes.
+///
+/// # Errors
+/// Names a variable of ours that is no text: without it another setting would count than was meant.
+fn environment(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, CliError> {
+    let mut variables = BTreeMap::new();
+    for (name, value) in all {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => {
+                variables.insert(name, value);
+            }
+            (Ok(name), Err(_)) if name.starts_with("LETTERCASE_") => {
+                return Err(CliError::Usage(format!("{name} holds what is no UTF-8; set it anew")));
+            }
+            _ => {}
+        }
+    }
+    Ok(variables)
 }
 
 struct Environment {
@@ -428,7 +444,10 @@ pub fn main() -> ExitCode {
     // does nothing but in tests
     let _fail_points = fail::FailScenario::setup();
     let cli = Cli::parse();
-    let variables = environment();
+    let variables = match environment(std::env::vars_os()) {
+        Ok(variables) => variables,
+        Err(error) => return fail(&error.to_string()),
+    };
     let file = cli.settings.or_else(|| variables.get("LETTERCASE_SETTINGS").map(PathBuf::from));
     let environment = Environment { settings_file: file, variables };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -96,15 +96,23 @@ pub async fn due(conn: &mut Conn, state: FaxState, before: Timestamp, limit: i64
 ///
 /// # Errors
 /// When the database fails.
-pub async fn to_repeat(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<Vec<FaxJob>, DbError> {
+pub async fn to_repeat(
+    conn: &mut Conn,
+    before: Timestamp,
+    after: Option<&(i64, DeliveryId)>,
+    limit: i64,
+) -> Result<Vec<FaxJob>, DbError> {
+    let (at, id) = after.map_or((i64::MIN, ""), |(at, id)| (*at, id.as_str()));
     let rows = sqlx::query(select!(
-        "WHERE state = 'failed' AND due_at < $1
+        "WHERE state = 'failed' AND due_at < $1 AND (due_at, delivery_id) > ($2, $3)
          AND NOT EXISTS (SELECT 1 FROM fax_job later
                          WHERE later.delivery_id = fax_job.delivery_id AND later.number > fax_job.number)
          AND EXISTS (SELECT 1 FROM delivery WHERE delivery.id = fax_job.delivery_id AND delivery.state = 'in_batch')
-         ORDER BY due_at, delivery_id LIMIT $2"
+         ORDER BY due_at, delivery_id LIMIT $4"
     ))
     .bind(before.as_microsecond())
+    .bind(at)
+    .bind(id)
     .bind(limit)
     .fetch_all(conn)
     .await?;

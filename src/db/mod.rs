@@ -312,13 +312,12 @@ impl Db {
     pub async fn check_schema(&self) -> Result<(), DbError> {
         let mut conn = self.read().await?;
         let ours = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
-        let found: Option<i64> = sqlx::query("SELECT CAST(MAX(version) AS BIGINT) AS newest FROM _sqlx_migrations")
+        let newest = sqlx::query("SELECT CAST(MAX(version) AS BIGINT) AS newest FROM _sqlx_migrations")
             .fetch_optional(&mut *conn)
-            .await
-            .ok()
-            .flatten()
-            .and_then(|row| row.try_get("newest").ok());
-        let oldest = installation(&mut conn, "oldest_reader").await.ok().flatten();
+            .await;
+        let found = there(newest.map_err(DbError::from))?.flatten();
+        let found: Option<i64> = found.and_then(|row| row.try_get("newest").ok());
+        let oldest = there(installation(&mut conn, "oldest_reader").await)?.flatten();
         let oldest = oldest.and_then(|v| v.parse::<i64>().ok());
         match (found, oldest) {
             (None, _) => Err(DbError::Schema("it is empty; run `lettercase migrate`".into())),
@@ -336,6 +335,15 @@ impl Db {
     pub async fn close(&self) {
         self.writer.close().await;
         self.reader.close().await;
+    }
+}
+
+/// What a table says, if it is there. That the database can't be used now is not taken for an empty one.
+fn there<T>(found: Result<T, DbError>) -> Result<Option<T>, DbError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ DbError::Unavailable(..)) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::db::events::{self, Seal};
 use crate::db::{Db, DbError};
-use crate::engine::sequencer::{AuditKey, Head, chain, digest};
+use crate::engine::sequencer::{AuditKey, BATCH, Head, chain, digest};
 use crate::model::event::Event;
 
 /// What is wrong with the chain, first found first.
@@ -143,8 +143,12 @@ async fn check_seal(
         let fault = if there { Fault::Unsealed { position: next } } else { Fault::Missing { position: next } };
         return Ok(Some(fault));
     }
-    let count = seal.last_position - report.head;
-    let (sealed, unreadable) = readable(conn, report.head, count.max(1)).await?;
+    // a seal holds no more than the sequencer puts into one: what says so was changed
+    let count = seal.last_position.saturating_sub(report.head);
+    if !(1..=BATCH).contains(&count) {
+        return Ok(Some(Fault::SealBroken { first: seal.first_position, last: seal.last_position }));
+    }
+    let (sealed, unreadable) = readable(conn, report.head, count).await?;
     let mut digests = Vec::with_capacity(sealed.len());
     for (event, stored) in &sealed {
         let expected = report.head + 1;

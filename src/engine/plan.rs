@@ -97,10 +97,10 @@ impl WorkPolicy {
     /// # Errors
     /// Names the figure.
     pub fn check(&self, stage: &str) -> Result<(), PlanError> {
-        let wrong = if self.concurrency == 0 {
-            "concurrency must be at least 1"
-        } else if self.lease_s < 3 {
-            "lease_s must be at least 3"
+        let wrong = if !(1..=1_024).contains(&self.concurrency) {
+            "concurrency must be 1 to 1024"
+        } else if !(3..=86_400).contains(&self.lease_s) {
+            "lease_s must be 3 to 86400"
         } else if self.tries < 1 {
             "tries must be at least 1"
         } else if self.backoff_first_ms > self.backoff_longest_s.saturating_mul(1000) {
@@ -147,11 +147,13 @@ mod tests {
 
     #[test]
     fn a_policy_that_makes_no_sense_is_named() {
-        let wrong = WorkPolicy { concurrency: 0, ..POLICY };
-        assert_eq!(
-            wrong.check("scan").map_err(|e| e.to_string()),
-            Err("the plan is unusable: [work.scan] concurrency must be at least 1".into())
-        );
+        for concurrency in [0, usize::MAX] {
+            let wrong = WorkPolicy { concurrency, ..POLICY };
+            assert_eq!(
+                wrong.check("scan").map_err(|e| e.to_string()),
+                Err("the plan is unusable: [work.scan] concurrency must be 1 to 1024".into())
+            );
+        }
     }
 
     #[test]

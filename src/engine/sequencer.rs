@@ -40,7 +40,7 @@ pub struct Head {
 }
 
 /// The most events in one batch.
-const BATCH: i64 = 500;
+pub(super) const BATCH: i64 = 500;
 const LEASE_NAME: &str = "sequencer";
 /// How long the sequencer's lease runs.
 const LEASE: Duration = Duration::from_secs(10);

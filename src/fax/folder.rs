@@ -178,8 +178,18 @@ impl Gateway {
             }
         }
         names.sort_unstable();
-        names.truncate(limit);
-        names.into_iter().map(|name| self.read(&dir, name)).collect()
+        let mut answers = Vec::new();
+        for name in names {
+            if answers.len() == limit {
+                break;
+            }
+            match self.read(&dir, name) {
+                Ok(answered) => answers.push(answered),
+                // it may say that a fax went: it stays, and the others are read
+                Err(error) => tracing::warn!(error = %error, "an answer of the fax gateway can't be read"),
+            }
+        }
+        Ok(answers)
     }
 
     fn read(&self, dir: &Path, name: String) -> Result<Answered, GatewayError> {

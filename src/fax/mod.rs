@@ -30,6 +30,21 @@ pub struct Fax {
     pub objects: Arc<dyn Objects>,
     /// The gateway, where there is one.
     pub gateway: Option<Gateway>,
+    /// How many of a kind one look deals with.
+    pub at_once: i64,
+}
+
+impl Fax {
+    /// One with these parts.
+    pub const fn new(
+        db: Db,
+        ctx: Context,
+        plan: Arc<FaxPolicy>,
+        objects: Arc<dyn Objects>,
+        gateway: Option<Gateway>,
+    ) -> Self {
+        Self { db, ctx, plan, objects, gateway, at_once: 100 }
+    }
 }
 
 /// Why faxes could not be looked after.

@@ -19,14 +19,12 @@ use crate::db::{Conn, DbError, Stamp, leases, outgoing, reference, routing};
 use crate::delivery::open::{PdfError, pdf};
 use crate::engine::stage::stop_at;
 use crate::model::fax::{FaxEnd, FaxState};
-use crate::model::ids::Sha256;
+use crate::model::ids::{DeliveryId, Sha256};
 use crate::model::letter::{DeliveryChannel, DeliveryState, StopReason};
 use crate::model::mode::Mode;
 use crate::model::outgoing::Outgoing;
 use crate::model::route::RouteReason;
 
-/// What is dealt with in one look, of each kind.
-const PART: i64 = 100;
 /// A node that died is waited for so long.
 const LEASE: Duration = Duration::from_secs(600);
 /// Places where tests stop a node are called so.
@@ -100,10 +98,13 @@ impl Fax {
     }
 
     async fn read_answers(&self, stamp: Stamp<'_>, gateway: &Gateway, tended: &mut Tended) -> Result<(), FaxError> {
-        for answered in gateway.answers(PART as usize)? {
+        for answered in gateway.answers(usize::try_from(self.at_once).unwrap_or(1))? {
             self.take(stamp, &answered, tended).await?;
             stop_at(NAME, "answered").await;
-            gateway.put_away(&answered)?;
+            if let Err(error) = gateway.put_away(&answered) {
+                // it says the same when it is read again
+                tracing::warn!(error = %error, "an answer of the fax gateway stays where it is");
+            }
         }
         Ok(())
     }
@@ -156,37 +157,62 @@ impl Fax {
         Ok(())
     }
 
-    /// Lays the letters ready that wait for the fax.
+    /// Lays the letters ready that wait for the fax. What is held back is passed over, however much it is.
     async fn begin(&self, stamp: Stamp<'_>, gateway: &Gateway, tended: &mut Tended) -> Result<(), FaxError> {
-        let waiting = {
-            let mut conn = self.db.read().await?;
-            deliveries::list(&mut conn, DeliveryChannel::Fax, DeliveryState::Waiting, None, PART).await?
-        };
-        for delivery in waiting {
-            if delivery.brand.mode() == Mode::Test {
-                let mut tx = self.db.begin().await?;
-                let reason = Some(StopReason::Trial.as_str());
-                deliveries::transition(&mut tx, stamp, &delivery, DeliveryState::Stopped, reason).await?;
-                tx.commit().await.map_err(DbError::from)?;
-                continue;
+        let (mut begun, mut behind) = (0, None);
+        while begun < self.at_once {
+            let page = self.waiting(behind.as_ref()).await?;
+            behind = page.last().map(|last| (last.created_at.as_microsecond(), last.id.clone()));
+            if behind.is_none() {
+                break;
             }
-            self.prepare(stamp, gateway, &delivery, 1, tended).await?;
+            for delivery in page {
+                if delivery.brand.mode() == Mode::Test {
+                    let mut tx = self.db.begin().await?;
+                    let reason = Some(StopReason::Trial.as_str());
+                    deliveries::transition(&mut tx, stamp, &delivery, DeliveryState::Stopped, reason).await?;
+                    tx.commit().await.map_err(DbError::from)?;
+                    continue;
+                }
+                match self.prepare(stamp, gateway, &delivery, 1, tended).await? {
+                    Prepared::Done => begun += 1,
+                    Prepared::Held => {}
+                    Prepared::StoreAway => return Ok(()),
+                }
+            }
         }
         Ok(())
     }
 
+    /// A page of the letters that wait for the fax, behind one of them.
+    async fn waiting(&self, behind: Option<&(i64, DeliveryId)>) -> Result<Vec<Delivery>, DbError> {
+        let mut conn = self.db.read().await?;
+        let behind = behind.map(|(at, id)| (*at, id));
+        deliveries::list(&mut conn, DeliveryChannel::Fax, DeliveryState::Waiting, behind, self.at_once).await
+    }
+
     async fn repeat(&self, stamp: Stamp<'_>, gateway: &Gateway, tended: &mut Tended) -> Result<(), FaxError> {
-        let failed = {
-            let mut conn = self.db.read().await?;
-            fax_jobs::to_repeat(&mut conn, self.ctx.now(), PART).await?
-        };
-        for job in failed {
-            let delivery = {
+        let (mut begun, mut behind) = (0, None);
+        while begun < self.at_once {
+            let failed = {
                 let mut conn = self.db.read().await?;
-                deliveries::get(&mut conn, &job.delivery_id).await?
+                fax_jobs::to_repeat(&mut conn, self.ctx.now(), behind.as_ref(), self.at_once).await?
             };
-            if let Some(delivery) = delivery {
-                self.prepare(stamp, gateway, &delivery, job.number + 1, tended).await?;
+            behind = failed.last().map(|last| (last.due_at.as_microsecond(), last.delivery_id.clone()));
+            if behind.is_none() {
+                break;
+            }
+            for job in failed {
+                let delivery = {
+                    let mut conn = self.db.read().await?;
+                    deliveries::get(&mut conn, &job.delivery_id).await?
+                };
+                let Some(delivery) = delivery else { continue };
+                match self.prepare(stamp, gateway, &delivery, job.number + 1, tended).await? {
+                    Prepared::Done => begun += 1,
+                    Prepared::Held => {}
+                    Prepared::StoreAway => return Ok(()),
+                }
             }
         }
         Ok(())
@@ -201,10 +227,10 @@ impl Fax {
         delivery: &Delivery,
         number: u32,
         tended: &mut Tended,
-    ) -> Result<(), FaxError> {
+    ) -> Result<Prepared, FaxError> {
         let (letter, fax, held) = {
             let mut conn = self.db.read().await?;
-            let Some(letter) = letters::get(&mut conn, &delivery.letter_id).await? else { return Ok(()) };
+            let Some(letter) = letters::get(&mut conn, &delivery.letter_id).await? else { return Ok(Prepared::Held) };
             let fax = match &delivery.tin {
                 Some(tin) => reference::practice(&mut conn, tin).await?.and_then(|practice| practice.fax),
                 None => None,
@@ -213,15 +239,19 @@ impl Fax {
             (letter, fax, held)
         };
         if held {
-            return Ok(());
+            return Ok(Prepared::Held);
         }
-        let Some(fax) = fax else { return self.end(stamp, delivery, FaxEnd::NoNumber, tended).await };
+        let Some(fax) = fax else {
+            self.end(stamp, delivery, FaxEnd::NoNumber, tended).await?;
+            return Ok(Prepared::Done);
+        };
         let made = match self.picture_of(&letter).await {
             Ok(Some(made)) => made,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(Prepared::StoreAway),
             Err(error) => {
                 tracing::error!(letter = %letter.id, error = %error, "a letter can't be sent by fax");
-                return self.end(stamp, delivery, FaxEnd::NoPicture, tended).await;
+                self.end(stamp, delivery, FaxEnd::NoPicture, tended).await?;
+                return Ok(Prepared::Done);
             }
         };
         let job = Job { delivery: delivery.id.clone(), number };
@@ -240,7 +270,8 @@ impl Fax {
         // somebody may have stopped or held it while the picture was made
         let now = deliveries::get(&mut tx, &delivery.id).await?.filter(|now| now.version == delivery.version);
         if now.is_none() || routing::standing(&mut tx, &letter).await?.is_some() {
-            return Ok(gateway.withdraw(&job)?);
+            gateway.withdraw(&job)?;
+            return Ok(Prepared::Held);
         }
         let due_at = self.after(self.hours(self.plan.send.answer_within_h));
         fax_jobs::insert(&mut tx, stamp, (&delivery.id, number), made.pages, due_at).await?;
@@ -250,7 +281,7 @@ impl Fax {
         stop_at(NAME, "written").await;
         tx.commit().await.map_err(DbError::from)?;
         stop_at(NAME, "committed").await;
-        Ok(())
+        Ok(Prepared::Done)
     }
 
     /// The picture of a letter. `None`: the store is away, and it waits.
@@ -272,7 +303,7 @@ impl Fax {
     async fn hand_over(&self, stamp: Stamp<'_>, gateway: &Gateway, tended: &mut Tended) -> Result<(), FaxError> {
         let ready = {
             let mut conn = self.db.read().await?;
-            fax_jobs::due(&mut conn, FaxState::Prepared, Timestamp::MAX, PART).await?
+            fax_jobs::due(&mut conn, FaxState::Prepared, Timestamp::MAX, self.at_once).await?
         };
         for job in ready {
             let named = Job { delivery: job.delivery_id.clone(), number: job.number };
@@ -291,14 +322,9 @@ impl Fax {
     /// What nobody answered for in time, and what has waited too long for a gateway, goes on paper: twice is better than
     /// never, for a letter has a deadline.
     async fn give_up(&self, stamp: Stamp<'_>, tended: &mut Tended) -> Result<(), FaxError> {
-        let (unanswered, waiting) = {
+        let unanswered = {
             let mut conn = self.db.read().await?;
-            let unanswered = fax_jobs::due(&mut conn, FaxState::HandedOver, self.ctx.now(), PART).await?;
-            let since = self.before(self.plan.send.wait_h);
-            let mut waiting =
-                deliveries::list(&mut conn, DeliveryChannel::Fax, DeliveryState::Waiting, None, PART).await?;
-            waiting.retain(|delivery| delivery.created_at < since);
-            (unanswered, waiting)
+            fax_jobs::due(&mut conn, FaxState::HandedOver, self.ctx.now(), self.at_once).await?
         };
         for job in unanswered {
             let mut tx = self.db.begin().await?;
@@ -312,19 +338,33 @@ impl Fax {
             }
             tx.commit().await.map_err(DbError::from)?;
         }
-        for delivery in waiting {
-            let held = {
-                let mut conn = self.db.read().await?;
-                match letters::get(&mut conn, &delivery.letter_id).await? {
-                    Some(letter) => routing::standing(&mut conn, &letter).await?.is_some(),
-                    None => false,
+        let since = self.before(self.plan.send.wait_h);
+        let (mut ended, mut behind) = (0, None);
+        while ended < self.at_once {
+            let page = self.waiting(behind.as_ref()).await?;
+            behind = page.last().map(|last| (last.created_at.as_microsecond(), last.id.clone()));
+            if behind.is_none() {
+                break;
+            }
+            for delivery in page {
+                if delivery.created_at >= since {
+                    return Ok(());
                 }
-            };
-            if !held {
-                self.end(stamp, &delivery, FaxEnd::Unanswered, tended).await?;
+                if !self.is_held(&delivery).await? {
+                    self.end(stamp, &delivery, FaxEnd::Unanswered, tended).await?;
+                    ended += 1;
+                }
             }
         }
         Ok(())
+    }
+
+    async fn is_held(&self, delivery: &Delivery) -> Result<bool, DbError> {
+        let mut conn = self.db.read().await?;
+        match letters::get(&mut conn, &delivery.letter_id).await? {
+            Some(letter) => Ok(routing::standing(&mut conn, &letter).await?.is_some()),
+            None => Ok(false),
+        }
     }
 
     async fn end(
@@ -340,6 +380,16 @@ impl Fax {
         tended.on_paper += 1;
         Ok(())
     }
+}
+
+/// What came of laying a letter ready.
+enum Prepared {
+    /// It is ready, or goes on paper.
+    Done,
+    /// It waits: somebody holds it back, or changed it just now.
+    Held,
+    /// So do all: PDFs can't be read.
+    StoreAway,
 }
 
 const fn waits_for_an_answer(state: FaxState) -> bool {

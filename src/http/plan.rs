@@ -125,6 +125,11 @@ impl DoorsPlan {
         {
             return Err(PlanError::Unusable("[limits] every figure must be at least 1".into()));
         }
+        let most = [limits.uploads_per_node, limits.uploads_per_caller, limits.streams_per_caller];
+        if most.iter().any(|figure| *figure > 1_000_000) || !(1..=3_600).contains(&limits.header_timeout_s) {
+            let why = "[limits] uploads and streams must be at most 1000000, header_timeout_s 1 to 3600";
+            return Err(PlanError::Unusable(why.into()));
+        }
         // the server's own floor
         if limits.header_bytes < 8_192 {
             return Err(PlanError::Unusable("[limits] header_bytes must be at least 8192".into()));

@@ -26,6 +26,8 @@ use crate::model::paper::{BatchState, EnvelopeState, PieceEvent, Step};
 const REASON: usize = 64;
 /// Problems that are told; more of them say no more.
 const PROBLEMS: usize = 1_000;
+/// How often a file may say something of all envelopes: each time goes through the whole batch, while nobody else writes.
+const ALL_LINES: usize = 20;
 /// How far a printer's clock may be ahead of ours.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
@@ -233,7 +235,7 @@ impl Paper {
         let rows = envelopes::of_batch(&mut tx, id, None, 0, i64::MAX).await?;
         let mut pieces: BTreeMap<i64, Piece> = rows.into_iter().map(|row| (row.sequence, Piece::of(row))).collect();
         let enclosed = by_place(envelopes::enclosed(&mut tx, id, None).await?);
-        let mut known = 0;
+        let (mut known, mut alls) = (0, 0);
         for line in lines {
             let at = line.at.unwrap_or(now);
             if at > now.saturating_add(AHEAD).unwrap_or(now) {
@@ -242,7 +244,12 @@ impl Paper {
             }
             let wanted: Vec<i64> = match &line.which {
                 // not those of which something else is known
+                Which::All if alls == ALL_LINES => {
+                    problems.tell(line.number, "a file says `all` too often");
+                    continue;
+                }
                 Which::All => {
+                    alls += 1;
                     let suits = |piece: &&Piece| piece.state.after(line.event) != Step::Against;
                     pieces.values().filter(suits).map(|piece| piece.row.sequence).collect()
                 }

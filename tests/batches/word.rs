@@ -51,6 +51,9 @@ on_both! {
         assert!(matches!(paper(world).reprint(world.stamp(), &batch.id).await, Err(PaperError::State(_))), "each once");
         world.settle().await;
         assert_eq!(stands(world, &sent[2]).await, "in_batch: 1 in_batch, 3 spoiled");
+        // each `all` goes through the whole batch: what says nothing else may not go on for hours
+        let endless = said(world, &batch.id, &vec![json!({ "all": true, "event": "printed" }); 25]).await;
+        assert_eq!(endless.problems.iter().map(|one| one.line).collect::<Vec<_>>(), [21, 22, 23, 24, 25]);
         let done = said(world, &batch.id, &[json!({ "all": true, "event": "mailed" })]).await;
         assert_eq!((done.batch.state, done.unaccounted), (BatchState::Done, 0));
         assert_eq!(states().await, ["mailed", "mailed", "spoiled", "spoiled"]);

@@ -60,6 +60,10 @@ fn settings_and_plans_that_can_not_be_used_are_named() {
             let refused = super::ran(settings(name, value), &["check"]).await;
             assert!(refused.code == 2 && refused.err.contains(told), "{name}={value}: {refused:?}");
         }
+        let mut unreadable = site.command();
+        unreadable.env("LETTERCASE_OTHER", <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
+        let refused = super::ran(unreadable, &["check"]).await;
+        assert!(refused.code == 2 && refused.err.contains("LETTERCASE_OTHER"), "{refused:?}");
         let database = super::ran(settings("LETTERCASE_DATABASE", "mysql://u:secret@h/d"), &["ledger"]).await;
         assert!(database.code == 2 && !database.err.contains("secret"), "{database:?}");
     });

@@ -63,6 +63,10 @@ on_both! {
             (&["UPDATE event SET position = NULL WHERE position = 7"], Fault::Missing { position: 7 }),
             (&["UPDATE seal SET mac = 'other' WHERE first_position = 4"], Fault::SealBroken { first: 4, last: 6 }),
             (&["UPDATE seal SET mac = 'other' WHERE first_position = 7"], Fault::SealBroken { first: 7, last: 9 }),
+            (
+                &["UPDATE seal SET last_position = 9223372036854775807 WHERE first_position = 4"],
+                Fault::SealBroken { first: 4, last: i64::MAX },
+            ),
             (&["DELETE FROM seal WHERE first_position = 1"], Fault::Unsealed { position: 1 }),
             (&["DELETE FROM seal WHERE first_position = 4"], Fault::Unsealed { position: 4 }),
             (&["DELETE FROM seal WHERE first_position = 7"], Fault::Unsealed { position: 7 }),

@@ -186,6 +186,30 @@ on_both! {
 }
 
 on_both! {
+    async fn what_is_held_back_and_answers_that_can_not_be_read_stand_in_nobodys_way(world: &World) {
+        let mut office = Office::new(world);
+        office.fax.at_once = 1;
+        let held = by_fax(world).await;
+        let brand = world.settings.brand.clone();
+        holds::put(world.db(), world.stamp(), &brand, &Held::Type(APPROVED), "a wrong sentence").await.unwrap();
+        world.advance(Duration::from_secs(1));
+        let new = New { letter_type: LetterType::PrecertificationReceived, said: &[Circumstance::ByFax], pdf: &LETTER, ..New::default() };
+        let free = new.routed(world).await.0;
+        // a folder of an answer's name, before all others in order
+        fs::create_dir(office.dir.path().join("answers").join("0.json")).unwrap();
+        assert_eq!(office.look().await, only(1));
+        assert_eq!(ways(world, &held).await[0], "fax waiting came_by_fax");
+        assert_eq!(ways(world, &free).await[0], "fax in_batch came_by_fax");
+        office.answer(&busy());
+        assert_eq!(office.look().await, Tended { failed: 1, ..Tended::default() });
+        world.advance(Duration::from_secs(40 * 60));
+        assert_eq!(office.look().await, only(1), "it is tried again");
+        office.answer(&sent());
+        assert_eq!(office.look().await, Tended { sent: 1, ..Tended::default() });
+    }
+}
+
+on_both! {
     async fn a_number_that_is_gone_and_a_letter_that_is_no_pdf_go_on_paper(world: &World) {
         let office = Office::new(world);
         practices(world).await;

@@ -95,6 +95,31 @@ async fn many(place: &Place, sources: [&Sources; 2], world: &World) {
 }
 
 on_both! {
+    async fn a_file_that_can_not_be_put_away_stands_in_no_others_way(world: &World) {
+        let place = Place::new(Kind::Bucket).await;
+        let sources = open(&world.app, place.setting(Channel::Scan, json!({}))).await;
+        let done = place.dir.join("done");
+        place.drop_file("a.txt", b"the first");
+        std::fs::write(&done, b"in its way").unwrap();
+        assert!(sources.look(&sources.all()[0]).await.is_err(), "where nothing can be put away, the place is told");
+        std::fs::remove_file(&done).unwrap();
+        // now in the way of this one only
+        std::fs::create_dir(&done).unwrap();
+        let id = accepted(world).await["a.txt"][0].id.clone();
+        std::fs::write(done.join(id.as_str()), b"in its way").unwrap();
+        place.drop_file("b.txt", b"the second");
+        let seen = look(&sources).await;
+        assert_eq!((seen.taken, seen.waiting), (1, 1), "{seen:?}");
+        std::fs::remove_file(done.join(id.as_str())).unwrap();
+        assert_eq!(look(&sources).await.taken, 1);
+        for name in ["a.txt", "b.txt"] {
+            assert_eq!(accepted(world).await[name].len(), 1, "{name}: no document twice");
+        }
+        assert_eq!(place.lies(), ["done/ID/a.txt", "done/ID/b.txt"]);
+    }
+}
+
+on_both! {
     async fn two_nodes_that_watch_one_place_take_each_file_once(world: &World) {
         let other = node(world, "node-2", plan(), scanner().await).await;
         let place = Place::new(Kind::Folder).await;

@@ -70,7 +70,7 @@ async fn try_begin(app: &App, to: &SubmissionId, name: &str, length: usize) -> R
     app.intake.create_upload(new).await
 }
 
-async fn begin(world: &World, name: &str, length: usize) -> Upload {
+pub(crate) async fn begin(world: &World, name: &str, length: usize) -> Upload {
     let id = world.open(CaseKind::Appeal, Said::default()).await;
     try_begin(&world.app, &id, name, length).await.unwrap()
 }

@@ -57,6 +57,9 @@ pub enum SourceError {
     Zone(usize),
 }
 
+/// When so many files of one look can't be moved or read, it is the place that can't be used.
+const FAILED_AT_MOST: usize = 20;
+
 /// What a look did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Look {
@@ -217,6 +220,7 @@ impl Sources {
         let indexes = self.read_indexes(source, &pile, &settled, &rules, &mut look).await?;
         let mut present = HashSet::new();
         let mut renew_at = stamp.now() + micros(policy.lease_s) / 3;
+        let mut failed = Vec::new();
         for entry in &pile.documents {
             let key = self.item_key(source, entry);
             present.insert(key.clone());
@@ -246,6 +250,15 @@ impl Sources {
             let step = match self.take(stamp, &file, &rules).await {
                 // another node was there first
                 Err(SourceError::Db(DbError::Stale { .. })) => Step::Waits,
+                // it may be this file alone that can't be moved: the others are looked at, unless it is so with each
+                Err(SourceError::Inbox(error)) => {
+                    tracing::warn!(source = source.number, error = %error, "a file of a source stays where it is");
+                    failed.push(error);
+                    if failed.len() > FAILED_AT_MOST {
+                        break;
+                    }
+                    Step::Waits
+                }
                 other => other?,
             };
             match step {
@@ -256,6 +269,10 @@ impl Sources {
                 Step::Problem => look.problems += 1,
                 Step::Waits => look.waiting += 1,
             }
+        }
+        let too_many = failed.len() > FAILED_AT_MOST;
+        if let Some(error) = failed.into_iter().next().filter(|_| too_many || look.taken + look.problems == 0) {
+            return Err(error.into());
         }
         if whole {
             self.end_absent(stamp, source, &present).await?;
