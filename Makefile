@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps deps-demo bench-deps demo test check fmt clippy unit licenses audit upgrade-test fuzz chaos clean distclean
+.PHONY: help deps deps-demo bench-deps demo test check fmt clippy unit licenses audit upgrade-test fuzz chaos overload clean distclean
 
 step = @printf '\n==> %s\n' "$(1)"
 
@@ -68,6 +68,10 @@ chaos: deps ## kill nodes KILLS times (1000) under load over both journeys, and 
 	@CHAOS_KILLS=$$(( $(or $(KILLS),1000) / 2 )) CHAOS_SECONDS=$(or $(CHAOS_SECONDS),120) \
 	 CHAOS_DOCUMENTS=$(or $(CHAOS_DOCUMENTS),2000) \
 	 cargo test --test lettercase -- chaos:: --nocapture --test-threads=1
+
+overload: deps ## what is asked all the time, with a million documents in the queue on both databases; some minutes
+	$(call step,a queue of a million)
+	@cargo test --test lettercase -- --ignored --nocapture --test-threads=1 a_queue_of_a_million
 
 clean: ## remove what the demo and the build made
 	rm -rf demo-data

@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(400);
 #[derive(Clone)]
 pub(super) struct Accepted {
     pub(super) name: String,
+    /// The number of its submission.
+    pub(super) of: usize,
     pub(super) bytes: Vec<u8>,
     pub(super) infected: bool,
 }
@@ -132,7 +134,7 @@ impl Load {
             let key = format!("parcel-{n}-{place}");
             let receipt = self.until(StatusCode::CREATED, Method::PUT, &path, &key, bytes.clone()).await;
             let document = receipt["document"].as_str().unwrap().to_owned();
-            let accepted = Accepted { name, bytes, infected };
+            let accepted = Accepted { name, of: n, bytes, infected };
             let before = self.documents.lock().unwrap().insert(document, accepted);
             assert!(before.is_none(), "two files have one id");
         }

@@ -72,8 +72,10 @@ async fn three_nodes(roles: Roles) {
             while loaded.elapsed().as_secs() < seconds {
                 tokio::time::sleep(Duration::from_millis(chance.random_range(200..2_000))).await;
                 still.signal(Signal::STOP);
-                // leases of work run for three seconds here
-                tokio::time::sleep(Duration::from_millis(chance.random_range(3_500..6_000))).await;
+                // leases of work run for three seconds here, those of mails for thirty
+                let mails = pauses == 0 && seconds > 2 * SECONDS;
+                let range = if mails { 31_000..36_000 } else { 3_500..6_000 };
+                tokio::time::sleep(Duration::from_millis(chance.random_range(range))).await;
                 still.signal(Signal::CONT);
                 pauses += 1;
             }

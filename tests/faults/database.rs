@@ -56,8 +56,8 @@ impl Trouble {
                 beside.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
             }
             (On::Postgres, Fault::ReadOnly) => set(&mut beside, "SET default_transaction_read_only = on").await,
-            // a full disk is not to be had without root; this is what PostgreSQL says of one, where it says it: rows can
-            // be changed in place still, and none can be added
+            // what PostgreSQL says of a full disk, where it says it: rows can be changed in place still, and none can be
+            // added
             (On::Postgres, Fault::Full) => {
                 let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                     RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
@@ -83,7 +83,12 @@ impl Trouble {
             }
             (On::Postgres, Fault::ReadOnly) => set(&mut self.beside, "RESET default_transaction_read_only").await,
             (On::Postgres, Fault::Full) => {
-                self.beside.execute("DROP FUNCTION full_disk() CASCADE").await.unwrap();
+                // it takes locks on four tables, and may meet a statement that takes them in another order
+                let mut tries = 0;
+                while let Err(error) = self.beside.execute("DROP FUNCTION full_disk() CASCADE").await {
+                    tries += 1;
+                    assert!(tries < 20, "{error}");
+                }
             }
         }
         self.beside.close().await.unwrap();

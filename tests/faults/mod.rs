@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod database;
+mod disk;
 mod overload;
 mod page;
 mod relay;

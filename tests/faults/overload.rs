@@ -261,13 +261,13 @@ fn a_long_queue_slows_nothing_down_that_is_asked_all_the_time_on_postgres() {
 }
 
 #[test]
-#[ignore = "minutes: cargo test --test lettercase -- --ignored a_queue_of_a_million"]
+#[ignore = "minutes: make overload"]
 fn a_queue_of_a_million_slows_nothing_down_on_sqlite() {
     with_a_queue(On::Sqlite, 1_000_000);
 }
 
 #[test]
-#[ignore = "minutes: cargo test --test lettercase -- --ignored a_queue_of_a_million"]
+#[ignore = "minutes: make overload"]
 fn a_queue_of_a_million_slows_nothing_down_on_postgres() {
     with_a_queue(On::Postgres, 1_000_000);
 }

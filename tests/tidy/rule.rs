@@ -251,3 +251,19 @@ fn what_the_rule_allows_is_not_reported() {
         assert!(found.is_empty(), "{path}: {source}: {found:?}");
     }
 }
+
+#[test]
+fn each_crate_that_is_shipped_is_named_by_the_program() {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml".as_ref())).unwrap();
+    let sources: String = files("src", "rs").iter().map(|path| read(path)).collect();
+    let is_named = |name: &str| {
+        let word = name.replace('-', "_");
+        sources.match_indices(&word).any(|(at, _)| {
+            let before = sources[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+            before && [":", ";", " as ", "("].iter().any(|after| sources[at + word.len()..].starts_with(after))
+        })
+    };
+    let unused: Vec<String> =
+        manifest["dependencies"].as_table().unwrap().keys().filter(|name| !is_named(name)).cloned().collect();
+    none_of("dependencies that no source names", &unused);
+}
