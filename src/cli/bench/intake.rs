@@ -54,6 +54,8 @@ pub(in crate::cli) struct IntakeArgs {
 #[derive(Serialize)]
 struct Figures {
     documents: usize,
+    /// Of them on their case; for the others a person is to choose, as where a text is longer than is read.
+    matched: usize,
     megabytes: f64,
     filled: i64,
     documents_per_s: f64,
@@ -102,7 +104,8 @@ pub(super) async fn run(args: IntakeArgs, environment: &Environment) -> Result<(
 }
 
 fn print(figures: &Figures) {
-    println!("{} documents, {:.1} MB, beside {} made ones", figures.documents, figures.megabytes, figures.filled);
+    let Figures { documents, matched, megabytes, filled, .. } = figures;
+    println!("{documents} documents, {matched} of them matched, {megabytes:.1} MB, beside {filled} made ones");
     println!("intake     {:8.1} documents/s {:8.1} MB/s", figures.documents_per_s, figures.megabytes_per_s);
     println!("clamdscan  {:22} {:8.1} MB/s", "", figures.clamdscan_megabytes_per_s);
     println!("without the scanner {:.1} documents for each second of a processor", figures.documents_per_core_s);
@@ -183,7 +186,7 @@ async fn measure(
     let client = ApiClient::new(&node.url(), &node.key)?;
     let clamd = scanner.managed_pid();
     let (processors, began) = (Processors::now(clamd), Instant::now());
-    let acknowledged_ms = send_all(&client, paths, args.concurrency.into()).await?;
+    let Sent { acknowledged_ms, matched } = send_all(&client, paths, args.concurrency.into()).await?;
     let took_s = began.elapsed().as_secs_f64();
     let processors = Processors::now(clamd).since(&processors);
     let peak = peak_rss_bytes();
@@ -192,6 +195,7 @@ async fn measure(
     let part = |percent: usize| acknowledged_ms.get(acknowledged_ms.len() * percent / 100).copied().unwrap_or_default();
     Ok(Figures {
         documents: paths.len(),
+        matched,
         megabytes,
         filled: args.filled,
         documents_per_s: documents / took_s,
@@ -207,12 +211,20 @@ async fn measure(
     })
 }
 
+/// What became of the files.
+struct Sent {
+    /// How long each took to be acknowledged, the quickest first.
+    acknowledged_ms: Vec<f64>,
+    /// How many are on their case.
+    matched: usize,
+}
+
 /// Sends the files in submissions of up to ten, each as a sender of its own and about a claim of its own, and waits until
-/// all have ended. Answers how long each file took to be acknowledged, in milliseconds, the quickest first.
+/// all have ended.
 ///
 /// # Errors
-/// When a document is anywhere but on its case: what was not done to the end is not measured.
-async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> Result<Vec<f64>, CliError> {
+/// When a document is neither on its case nor proposed for it: what was not done to the end is not measured.
+async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> Result<Sent, CliError> {
     // with few files each sender has one
     let files_each = paths.len().div_ceil(concurrency).clamp(1, 10);
     let sent: Vec<(SubmissionId, Vec<f64>)> = futures::stream::iter(paths.chunks(files_each).enumerate())
@@ -220,8 +232,9 @@ async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> 
         .buffer_unordered(concurrency)
         .try_collect()
         .await?;
-    let mut took_ms: Vec<f64> = sent.iter().flat_map(|(_, took_ms)| took_ms).copied().collect();
-    took_ms.sort_unstable_by(f64::total_cmp);
+    let mut matched = 0;
+    let mut acknowledged_ms: Vec<f64> = sent.iter().flat_map(|(_, took_ms)| took_ms).copied().collect();
+    acknowledged_ms.sort_unstable_by(f64::total_cmp);
     let mut ended = std::pin::pin!(
         futures::stream::iter(sent)
             .map(|(id, _)| async move { client.wait(&id, |_| {}).await })
@@ -229,18 +242,21 @@ async fn send_all(client: &ApiClient, paths: &[PathBuf], concurrency: usize) -> 
     );
     loop {
         match tokio::time::timeout(STALLED, ended.try_next()).await {
-            Ok(Ok(Some(view))) => all_matched(&view)?,
-            Ok(Ok(None)) => return Ok(took_ms),
+            Ok(Ok(Some(view))) => matched += matched_of(&view)?,
+            Ok(Ok(None)) => return Ok(Sent { acknowledged_ms, matched }),
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(CliError::Usage(format!("no submission came to its end for {STALLED:?}"))),
         }
     }
 }
 
-/// Whether each document of a submission is clean and on its case.
-fn all_matched(view: &SubmissionView) -> Result<(), CliError> {
-    match view.documents.iter().find(|document| document.state != DocumentState::Matched) {
-        None if view.state == SubmissionState::Accepted => Ok(()),
+/// How many documents of a submission are on their case. All are clean, and the others are proposed for it.
+fn matched_of(view: &SubmissionView) -> Result<usize, CliError> {
+    let came_through = [DocumentState::Matched, DocumentState::NeedsReview];
+    match view.documents.iter().find(|document| !came_through.contains(&document.state)) {
+        None if view.state == SubmissionState::Accepted => {
+            Ok(view.documents.iter().filter(|document| document.state == DocumentState::Matched).count())
+        }
         None => Err(CliError::Usage(format!("a submission is {}, and nothing is measured", view.status))),
         Some(document) => Err(CliError::Usage(format!(
             "{} is {} and on no case; the bench takes files that are clean and of a type that is taken",
